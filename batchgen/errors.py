@@ -1,0 +1,114 @@
+"""Every exception that batchgen raises on purpose, named for what to do next.
+
+BatchgenError                 printed without a traceback; all else is a bug
+├── UsageError                a flag, a name, a missing extra: nothing was begun
+├── ManifestError             carries all findings
+├── CatalogError
+├── JournalError
+│   ├── JournalLocked         another process holds this run
+│   └── JournalDamaged        edited, damaged or rolled back: spending is refused
+├── StoreError                the local disk does not take or give a file
+└── ApiError
+    ├── Refused               a definite no before work began: free
+    ├── NotSent               the request provably never left
+    ├── Uncertain             a submission got no usable answer: may be charged
+    └── Unavailable           a reading request failed: repeat at will
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchgen.findings import Finding
+
+
+class BatchgenError(Exception):
+    """Anything the user can be told in a sentence.
+
+    `rule` is the word in brackets at the end of the printed line; `advice` the
+    indented lines below it.
+    """
+
+    rule = "error"
+
+    def __init__(self, message: str, *, rule: str = "", advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.rule = rule or type(self).rule
+        self.advice = advice
+
+
+class UsageError(BatchgenError):
+    """The command line asks for something that cannot be begun."""
+
+    rule = "usage"
+
+
+class ManifestError(BatchgenError):
+    """The manifest has mistakes; `findings` holds all of them, sorted by place."""
+
+    rule = "manifest"
+
+    def __init__(self, findings: Sequence["Finding"]) -> None:
+        super().__init__(f"{len(findings)} mistakes in the manifest")
+        self.findings = tuple(findings)
+
+
+class CatalogError(BatchgenError):
+    """A model's data file is not what it should be."""
+
+    rule = "catalog"
+
+
+class JournalError(BatchgenError):
+    """The state file does not say what it may say; nothing is spent on it."""
+
+    rule = "state"
+
+
+class JournalLocked(JournalError):
+    """Another process holds this run."""
+
+    rule = "locked"
+
+
+class JournalDamaged(JournalError):
+    """The state file was damaged, edited or rolled back."""
+
+    rule = "damaged"
+
+
+class StoreError(BatchgenError):
+    """A file cannot be written or read where it belongs."""
+
+    rule = "disk"
+
+
+class ApiError(BatchgenError):
+    """The generation API did not do as asked."""
+
+    rule = "api"
+
+
+class Refused(ApiError):
+    """A definite no before work began: free of charge."""
+
+    rule = "refused"
+
+
+class NotSent(ApiError):
+    """The request provably never left this machine."""
+
+    rule = "not-sent"
+
+
+class Uncertain(ApiError):
+    """A submission got no usable answer: it may be charged, never repeat it."""
+
+    rule = "uncertain"
+
+
+class Unavailable(ApiError):
+    """A reading request failed; it may be repeated at will."""
+
+    rule = "unavailable"

@@ -1,0 +1,121 @@
+"""What may be asked of the API and what it costs: one data file per model."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from batchgen.errors import CatalogError
+from batchgen.money import Micros, times, usd
+
+DEFAULT_MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one prediction costs: so much a second of video, or so much a task."""
+
+    per_second: Micros | None = None
+    per_task: Micros | None = None
+
+    def of(self, fields: Mapping[str, Any]) -> Micros:
+        """The upper bound for a request; `fields["duration"]` is in seconds."""
+        if self.per_second is not None:
+            return times(self.per_second, fields["duration"])
+        if self.per_task is not None:
+            return self.per_task
+        raise CatalogError("this model has no price", rule="no-price")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry of the catalog.
+
+    `schema` is the JSON Schema of the input as the live service publishes it.
+    `absent` holds fields that a documentation page lists and the live schema does
+    not: field name -> its schema. `identity_defaults` are frozen for ever: a field
+    that equals its default is left out of a task's identity. `send` names the
+    defaults that are written into every request, so that a change of the service's
+    own default cannot change what is bought.
+    """
+
+    id: str
+    alias: str
+    title: str
+    kind: str
+    snapshot: str
+    source: str
+    price: Price
+    schema: Mapping[str, Any]
+    absent: Mapping[str, Any]
+    identity_defaults: Mapping[str, Any]
+    send: tuple[str, ...]
+    rules: tuple[str, ...]
+    examples: tuple[Mapping[str, Any], ...]
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Every field a manifest may name, with its schema."""
+        return {**self.schema["properties"], **self.absent}
+
+
+class Catalog:
+    """Models by id or alias."""
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self._models = dict(models)
+        self._aliases = {model.alias: model for model in models.values()}
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def find(self, name: str) -> Model | None:
+        """The model with this id or alias."""
+        return self._models.get(name) or self._aliases.get(name)
+
+    def __getitem__(self, name: str) -> Model:
+        model = self.find(name)
+        if model is None:
+            raise CatalogError(f"no model {name} in the catalog", rule="unknown-model")
+        return model
+
+
+@cache
+def catalog() -> Catalog:
+    """The catalog that ships with batchgen."""
+    files = resources.files(__package__)
+    entries = sorted(
+        (item for item in files.iterdir() if item.name.endswith(".json")),
+        key=lambda item: item.name,
+    )
+    models = [read(item.read_text(encoding="utf-8"), item.name) for item in entries]
+    return Catalog({model.id: model for model in models})
+
+
+def read(text: str, name: str) -> Model:
+    """Parse one data file.
+
+    Raises:
+        CatalogError: a key is missing or has the wrong form.
+    """
+    try:
+        entry = json.loads(text)
+        return Model(
+            id=entry["id"],
+            alias=entry["alias"],
+            title=entry["title"],
+            kind=entry["kind"],
+            snapshot=entry["snapshot"],
+            source=entry["source"],
+            price=Price(**{unit: usd(text) for unit, text in entry["price"].items()}),
+            schema=entry["schema"],
+            absent=entry.get("absent", {}),
+            identity_defaults=entry["identity_defaults"],
+            send=tuple(entry["send"]),
+            rules=tuple(entry["rules"]),
+            examples=tuple(entry["examples"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CatalogError(f"{name}: {error!r}") from error
