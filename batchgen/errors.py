@@ -85,30 +85,83 @@ class StoreError(BatchgenError):
 
 
 class ApiError(BatchgenError):
-    """The generation API did not do as asked."""
+    """The generation API did not do as asked; `http` is its status, if one came."""
 
     rule = "api"
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        http: int | None = None,
+        rule: str = "",
+        advice: str = "",
+    ) -> None:
+        super().__init__(message, rule=rule, advice=advice)
+        self.http = http
+
 
 class Refused(ApiError):
-    """A definite no before work began: free of charge."""
+    """A definite no before work began: free of charge.
+
+    `kind` is one of invalid, model, key, credit, rate, busy; `retry_after` is in
+    seconds.
+    """
 
     rule = "refused"
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        http: int | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, http=http)
+        self.kind = kind
+        self.retryable = retryable
+        self.retry_after = retry_after
+
 
 class NotSent(ApiError):
-    """The request provably never left this machine."""
+    """The request provably never left this machine; `phase` is how far it came."""
 
     rule = "not-sent"
 
+    def __init__(self, message: str, *, phase: str) -> None:
+        super().__init__(message)
+        self.phase = phase
+
 
 class Uncertain(ApiError):
-    """A submission got no usable answer: it may be charged, never repeat it."""
+    """A submission got no usable answer: it may be charged, never repeat it.
+
+    `evidence` is the beginning of what did come back.
+    """
 
     rule = "uncertain"
 
+    def __init__(
+        self, message: str, *, phase: str, http: int | None = None, evidence: str = ""
+    ) -> None:
+        super().__init__(message, http=http)
+        self.phase = phase
+        self.evidence = evidence
+
 
 class Unavailable(ApiError):
-    """A reading request failed; it may be repeated at will."""
+    """A reading request failed; it may be repeated at will, after `retry_after`."""
 
     rule = "unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, http=http)
+        self.retry_after = retry_after

@@ -8,6 +8,9 @@ from importlib import resources
 from typing import Any
 
 from batchgen.errors import CatalogError
+from batchgen.findings import Mistake
+from batchgen.models import checks
+from batchgen.models.canonical import digest, normal, same
 from batchgen.money import Micros, times, usd
 
 DEFAULT_MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
@@ -59,6 +62,76 @@ class Model:
     def fields(self) -> Mapping[str, Any]:
         """Every field a manifest may name, with its schema."""
         return {**self.schema["properties"], **self.absent}
+
+    def canonical(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields in their one spelling, without those that equal their default.
+
+        Also reads what a server echoes back, so two bodies ask for the same if
+        their canonical forms are equal. Unknown fields are kept.
+        """
+        defaults = self.identity_defaults
+        return {
+            key: value
+            for key, value in normal(fields, self.fields).items()
+            if not (key in defaults and same(value, defaults[key]))
+        }
+
+    def identity(self, fields: Mapping[str, Any], take: int = 1) -> str:
+        """The identity of a task: 32 hex characters."""
+        return digest(self.id, self.canonical(fields), take)[:32]
+
+    def request(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The body to send: the canonical fields and the defaults named in `send`."""
+        defaults = {name: self.identity_defaults[name] for name in self.send}
+        return {**defaults, **self.canonical(fields)}
+
+    def mistakes(
+        self, fields: Mapping[str, Any], *, live: bool, whole: bool = True
+    ) -> Iterator[Mistake]:
+        """What is wrong with these fields, each mistake with its path.
+
+        Args:
+            fields: a request, in any spelling.
+            live: whether the request would be charged for real.
+            whole: False for a part of a request: rules across fields wait.
+        """
+        spelled = normal(fields, self.fields)
+        closed = not self.schema.get("additionalProperties", True)
+        for key in spelled:
+            if key in self.absent and key not in self.schema["properties"]:
+                yield self._absent(key, live=live)
+            if key in self.fields:
+                schema = self.fields[key]
+                yield from checks.check(spelled[key], schema, (key,), self.title)
+            elif closed and key in fields:
+                yield checks.unknown(key, self.fields, (key,))
+        yield from self._extra(fields)
+        if whole:
+            for rule in self.rules:
+                if rule in checks.RULES:
+                    yield from checks.RULES[rule]({**self.identity_defaults, **spelled})
+
+    def _absent(self, key: str, *, live: bool) -> Mistake:
+        message = (
+            f"{self.title} has no {key} in its live schema: "
+            "the service would drop it and charge"
+        )
+        return Mistake(
+            (key,), "absent-field", message, severity="error" if live else "warning"
+        )
+
+    def _extra(self, fields: Mapping[str, Any]) -> Iterator[Mistake]:
+        extra = fields.get("extra")
+        if extra is None:
+            return
+        if not isinstance(extra, Mapping):
+            message = f"extra is a map, got {checks.shown(extra)}"
+            yield Mistake(("extra",), "wrong-type", message)
+            return
+        for key in extra:
+            if key in self.fields:
+                message = f"`{key}` is a field of its own and may not hide in extra"
+                yield Mistake(("extra", key), "extra-field", message)
 
 
 class Catalog:

@@ -1,0 +1,215 @@
+"""What an answer of the generation API means. Pure: bytes in, facts or errors out."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+from batchgen.errors import Refused, Unavailable, Uncertain
+from batchgen.events import Output
+from batchgen.profile import (
+    NO_CREDIT_CODES,
+    NO_CREDIT_WORDS,
+    REFUSED,
+    STATUS_WORDS,
+    Meaning,
+)
+
+EVIDENCE = 8 * 1024
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_LONGEST_WAIT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    http: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, for people."""
+        return self.body[:EVIDENCE].decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The remote object, in the API's words.
+
+    `urls` are signed addresses of the outputs: never stored, asked for again.
+    """
+
+    id: str
+    model: str
+    meaning: Meaning
+    word: str
+    urls: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    error: str
+    code: int | None
+    flagged: bool
+    inference_ms: int | None
+    created_at: str
+    inputs: Mapping[str, Any] | None
+
+
+def accepted(answer: Answer) -> Prediction:
+    """What came of a submission whose answer arrived whole.
+
+    Raises:
+        Refused: a definite no, free of charge.
+        Uncertain: anything that is neither a prediction nor a definite no.
+    """
+    envelope = _object(answer.body)
+    message = _message(envelope) or answer.text[:200].strip() or f"HTTP {answer.http}"
+    _refuse(answer, envelope, message)
+    data = envelope.get("data") if envelope else None
+    if not (200 <= answer.http < 300 and isinstance(data, dict)):  # noqa: PLR2004
+        _in_doubt(answer, message)
+    if not _ID.fullmatch(str(data.get("id") or "")):
+        _in_doubt(answer, "an answer without a prediction id")
+    return prediction(data)
+
+
+def _refuse(answer: Answer, envelope: dict[str, Any] | None, message: str) -> None:
+    """Raise if the answer is a definite no; doubt is never a no."""
+    http = answer.http
+    ok = 200 <= http < 300  # noqa: PLR2004
+    code = envelope.get("code") if envelope else None
+    has_id = bool(envelope and isinstance(envelope.get("data"), dict))
+    says_no = http in REFUSED | {402} or (ok and not has_id)
+    poor = code in NO_CREDIT_CODES or any(
+        words in message.lower() for words in NO_CREDIT_WORDS
+    )
+    if says_no and (poor or http == 402):  # noqa: PLR2004
+        raise Refused(message, kind="credit", http=http, retryable=True)
+    if http in (401, 403):
+        raise Refused(message, kind="key", http=http, retryable=True)
+    if http == 429:  # noqa: PLR2004
+        wait = retry_after(answer.headers)
+        raise Refused(message, kind="rate", http=http, retryable=True, retry_after=wait)
+    if http == 404:  # noqa: PLR2004
+        raise Refused(message, kind="model", http=http)
+    if http in REFUSED:
+        raise Refused(message, kind="invalid", http=http)
+
+
+def _in_doubt(answer: Answer, message: str) -> NoReturn:
+    raise Uncertain(
+        f"HTTP {answer.http}: {message}",
+        phase="answered",
+        http=answer.http,
+        evidence=answer.text,
+    )
+
+
+def read(answer: Answer) -> dict[str, Any]:
+    """The `data` of a reading request.
+
+    Raises:
+        Unavailable: anything but a whole envelope that says 200.
+    """
+    envelope = _object(answer.body)
+    if answer.http != 200 or envelope is None:  # noqa: PLR2004
+        what = _message(envelope) or f"HTTP {answer.http}"
+        wait = retry_after(answer.headers)
+        raise Unavailable(what, http=answer.http, retry_after=wait)
+    data = envelope.get("data")
+    if envelope.get("code", 200) != 200 or not isinstance(data, dict):  # noqa: PLR2004
+        raise Unavailable(_message(envelope) or "an answer without data")
+    return data
+
+
+def prediction(data: Mapping[str, Any]) -> Prediction:
+    """One prediction from its JSON object; missing and odd fields are tolerated."""
+    word = str(data.get("status") or "").lower()
+    flags = data.get("has_nsfw_contents")
+    timings = data.get("timings")
+    inputs = data.get("inputs", data.get("input"))
+    raw = data.get("outputs")
+    listed = raw if isinstance(raw, list) else [raw] if raw else []
+    return Prediction(
+        id=str(data.get("id") or ""),
+        model=str(data.get("model") or ""),
+        meaning=STATUS_WORDS.get(word, "waiting"),
+        word=word,
+        urls=tuple(item for item in listed if _is_url(item)),
+        outputs=tuple(output(item) for item in listed),
+        error=str(data.get("error") or ""),
+        code=_whole(data.get("code")),
+        flagged=isinstance(flags, list) and any(flag is True for flag in flags),
+        inference_ms=_whole(timings.get("inference"))
+        if isinstance(timings, dict)
+        else None,
+        created_at=str(data.get("created_at") or ""),
+        inputs=inputs if isinstance(inputs, dict) else None,
+    )
+
+
+def output(item: object) -> Output:
+    """An output as the journal keeps it: host and path, no signature."""
+    if not _is_url(item):
+        return Output(kind="json", value=item)
+    address = str(item).split("?", 1)[0].split("://", 1)[1]
+    host, _, path = address.partition("/")
+    return Output(kind="url", host=host, path=f"/{path}")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait from `Retry-After`, 1 s to 1 h; None if it makes no sense."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        now = when(headers.get("date", ""))
+        then = when(text)
+        if now is None or then is None:
+            return None
+        seconds = (then - now).total_seconds()
+    if math.isnan(seconds) or seconds < 0:
+        return None
+    return min(max(seconds, 1.0), _LONGEST_WAIT)
+
+
+def when(text: str) -> datetime | None:
+    """A time from an HTTP header or a JSON field with up to nine decimals."""
+    try:
+        if text[:4].isdigit():
+            text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+            moment = datetime.fromisoformat(text)
+        else:
+            moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _message(envelope: Mapping[str, Any] | None) -> str:
+    text = envelope.get("message") if envelope else None
+    return text if isinstance(text, str) else ""
+
+
+def _is_url(item: object) -> bool:
+    return isinstance(item, str) and item.startswith(("https://", "http://"))
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

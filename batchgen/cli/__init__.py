@@ -1,0 +1,235 @@
+"""The command line: one short function a command, errors turned into exit codes.
+
+Everything heavy is imported inside the command that needs it, so that `--help` and
+`plan` start at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchgen import __version__
+from batchgen.money import Micros, usd
+
+
+class Usd(click.ParamType[Micros]):
+    """An amount of US dollars, kept as integer micro-dollars."""
+
+    name = "usd"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Micros:
+        """Read `60` or `52.08`."""
+        try:
+            amount = usd(str(value))
+        except ValueError:
+            amount = 0
+        if amount <= 0:
+            self.fail(f"{value} is not an amount of US dollars, like 60", param, ctx)
+        return amount
+
+
+class PerTime(click.ParamType[Any]):
+    """So many in so much time: `60/min`."""
+
+    name = "n/time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Read `5/s`, `60/min` or `600/h`."""
+        from batchgen.keys import rate  # noqa: PLC0415 - heavy
+
+        try:
+            return rate(value)
+        except ValueError:
+            self.fail(f"{value} is not a rate: write 5/s, 60/min or 600/h", param, ctx)
+
+
+Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*wrappers: Wrapper) -> Wrapper:
+    def wrap(command: Callable[..., Any]) -> Callable[..., Any]:
+        for wrapper in reversed(wrappers):
+            command = wrapper(command)
+        return command
+
+    return wrap
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Start, problems and end.")
+_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Say more.")
+_MANIFEST = click.argument("manifest", type=click.Path(path_type=Path, allow_dash=True))
+_CHOICE = _options(
+    click.option(
+        "-s",
+        "--select",
+        multiple=True,
+        metavar="WHAT",
+        help="A subset: 'MUG-*', locale=de-DE,hook=steam, status=failed.",
+    ),
+    click.option(
+        "-n",
+        "--limit",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The first N of the selection, bought already or not.",
+    ),
+    click.option("--run", "run_name", metavar="NAME", help="Another output folder."),
+    click.option(
+        "--max-tasks",
+        type=click.IntRange(min=1),
+        default=10_000,
+        metavar="N",
+        help="Raise the size guard (10,000).",
+    ),
+    click.option("--encoding", metavar="E", help="Of sheets that are not UTF-8."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="batchgen %(version)s")
+def batchgen() -> None:
+    """Many paid video clips, overnight, without fear.
+
+    plan, then run, then status: the same `run` carries on after a crash and
+    buys nothing twice.
+    """
+
+
+@batchgen.command()
+@_MANIFEST
+@_CHOICE
+@click.option("--tasks", "as_tasks", is_flag=True, help="The expansion as JSONL.")
+@click.option("--sandbox", is_flag=True, help="As `run --sandbox` would do it.")
+@_JSON
+@_QUIET
+@_VERBOSE
+def plan(**flags: Any) -> int:
+    """Check a manifest, expand it, compare with the run, price it. Spends nothing."""
+    from batchgen.cli.plan import plan as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
+@_MANIFEST
+@_CHOICE
+@click.option("-y", "--yes", is_flag=True, help="No question; still needs a cap.")
+@click.option("--budget", type=Usd(), metavar="USD", help="Cap for the whole run.")
+@click.option("--plan", "plan_id", metavar="ID", help="Only if this is still the plan.")
+@click.option(
+    "-c", "--concurrency", type=click.IntRange(1, 5000), metavar="N", help="At once."
+)
+@click.option("--rate", type=PerTime(), metavar="N/T", help="Starts, like 60/min.")
+@click.option("--reads", type=PerTime(), metavar="N/T", help="Looks, like 5/s.")
+@click.option(
+    "--retry",
+    multiple=True,
+    type=click.Choice(["rejected", "absent", "uncertain"]),
+    help="Also buy these again; uncertain accepts paying twice.",
+)
+@click.option("--sandbox", is_flag=True, help="A make-believe API; costs nothing.")
+@click.option(
+    "--faults",
+    default="calm",
+    metavar="calm|flaky|down|FILE",
+    help="How the sandbox behaves.",
+)
+@_JSON
+@_QUIET
+@_VERBOSE
+def run(**flags: Any) -> int:
+    """Buy, watch and fetch whatever of the plan is not done."""
+    from batchgen.cli.run import run as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
+@click.argument("run_name", required=False, metavar="[RUN]")
+@_JSON
+@_QUIET
+@_VERBOSE
+def status(**flags: Any) -> int:
+    """Show counts, spend, what is in flight and what failed; without RUN, all runs."""
+    from batchgen.cli.status import status as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
+@click.argument(
+    "manifests",
+    nargs=-1,
+    required=True,
+    metavar="MANIFEST...",
+    type=click.Path(path_type=Path, allow_dash=True),
+)
+@click.option("--encoding", metavar="E", help="Of sheets that are not UTF-8.")
+@click.option("--sandbox", is_flag=True, help="As `run --sandbox` would take it.")
+@click.option("--max-tasks", type=click.IntRange(min=1), default=10_000, metavar="N")
+@_JSON
+@_QUIET
+@_VERBOSE
+def validate(**flags: Any) -> int:
+    """Show everything that is wrong with manifests."""
+    from batchgen.cli.validate import validate as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
+@click.option("--port", type=int, default=8900, show_default=True, metavar="N")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Where it remembers what it sold.",
+)
+@click.option("--speed", type=float, default=180.0, show_default=True, metavar="S")
+@click.option("--balance", type=Usd(), default="1000", metavar="USD")
+@click.option(
+    "--tier",
+    type=click.Choice(["calm", "bronze", "silver", "gold", "ultra"]),
+    default="calm",
+    show_default=True,
+)
+@click.option("--faults", default="calm", metavar="calm|flaky|down|FILE")
+@click.option("--offset", type=float, default=0.0, metavar="SECONDS")
+def sandbox(**flags: Any) -> int:
+    """Serve a make-believe API on this machine; it takes make-believe money."""
+    from batchgen.cli.sandbox import sandbox as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command; its exit code."""
+    try:
+        code = batchgen.main(list(arguments), standalone_mode=False)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except BrokenPipeError:
+        # Nobody reads us any more: the display ends, not the program's sense.
+        sys.stdout = sys.stderr = None
+        return 141
+    except BaseException as error:  # noqa: BLE001 - every end has a code
+        from batchgen.cli.exits import fail  # noqa: PLC0415 - heavy
+
+        words = [word for word in arguments if not word.startswith("-")]
+        command = words[0] if words else "batchgen"
+        return fail(error, command=command, as_json="--json" in arguments)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,97 @@
+"""How a command ends when it does not end well: one text, one exit code."""
+
+import sys
+import traceback
+
+import click
+
+from batchgen.errors import (
+    ApiError,
+    BatchgenError,
+    JournalError,
+    JournalLocked,
+    ManifestError,
+    StoreError,
+)
+
+BUG = 70
+
+
+def code_of(error: BatchgenError) -> tuple[int, str]:
+    """Exit code and reason word."""
+    match error:
+        case JournalLocked():
+            return 5, "locked"
+        case JournalError():
+            return 7, "state"
+        case StoreError():
+            return 8, "disk"
+        case ApiError():
+            return 4, "key" if error.http in (401, 403) else "network"
+        case _:
+            return 2, "usage"
+
+
+def fail(error: BaseException, *, command: str, as_json: bool) -> int:
+    """Tell the person and, with `--json`, the program; the exit code."""
+    error = single(error)
+    match error:
+        case ManifestError():
+            return _mistakes(error, command=command, as_json=as_json)
+        case BatchgenError():
+            code, reason = code_of(error)
+            message, rule, advice = error.message, error.rule, error.advice
+        case click.ClickException():
+            code, reason, rule = 2, "usage", "usage"
+            message, advice = error.format_message(), ""
+        case KeyboardInterrupt() | click.Abort():
+            code, reason, rule = 130, "interrupted", "interrupted"
+            message, advice = "interrupted; nothing was submitted", ""
+        case _:
+            traceback.print_exception(error)
+            code, reason, rule = BUG, "bug", "bug"
+            message = f"{type(error).__name__}: {error}"
+            advice = "This is a mistake in batchgen. Please report the lines above."
+    _say(f"error: {message} [{rule}]")
+    for line in advice.splitlines():
+        _say(f"  {line}")
+    if as_json:
+        answer(command, code, reason, error={"rule": rule, "message": message})
+    return code
+
+
+def answer(command: str, code: int, reason: str, **more: object) -> None:
+    """The one JSON document on stdout."""
+    from batchgen.report import to_json  # noqa: PLC0415 - heavy
+
+    head = {"schema": f"batchgen.{command}/1", "exit": code, "reason": reason}
+    click.echo(to_json(head | more))
+
+
+def single(error: BaseException) -> BaseException:
+    """The one error of a task group that matters: ours before a stranger's."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [single(leaf) for leaf in error.exceptions]
+    ours = [leaf for leaf in leaves if isinstance(leaf, BatchgenError)]
+    return (ours or leaves)[0]
+
+
+def _mistakes(error: ManifestError, *, command: str, as_json: bool) -> int:
+    from batchgen.findings import as_json as row  # noqa: PLC0415 - only when needed
+    from batchgen.findings import render  # noqa: PLC0415 - the same
+    from batchgen.readers import sources  # noqa: PLC0415 - the same
+
+    _say(render(error.findings, sources(error.findings)))
+    if as_json:
+        rows = [row(finding) for finding in error.findings]
+        first = {"rule": "manifest", "message": error.message}
+        answer(command, 2, "usage", error=first, findings=rows)
+    return 2
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        sys.stderr = None  # nobody listens any more

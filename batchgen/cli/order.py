@@ -1,0 +1,176 @@
+"""A manifest, a selection and a run folder put together: what was ordered."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchgen.cli.settings import Settings
+from batchgen.errors import UsageError
+from batchgen.findings import Finding
+from batchgen.manifest import Manifest, load
+from batchgen.models import Catalog, Model, catalog
+from batchgen.money import Micros
+from batchgen.plan import Plan, Policy, Retry, change_of
+from batchgen.selector import selector
+from batchgen.state import TaskState, word
+from batchgen.tally import Tally
+from batchgen.tasks import Expansion, Task, check
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says beside the manifest."""
+
+    select: Sequence[str] = ()
+    limit: int | None = None
+    run: str | None = None
+    encoding: str | None = None
+    max_tasks: int = 10_000
+    sandbox: bool = False
+
+
+@dataclass(slots=True)
+class Order:
+    """One manifest as this command means it.
+
+    Attributes:
+        manifest: what the user wrote.
+        folder: where the run lives.
+        live: whether real money is spent.
+        plan: what a run would do and cost; complete after `survey`.
+        chosen: ids of the selected tasks, in order.
+        plan_id: a hash of the whole expansion, selection and limit.
+    """
+
+    manifest: Manifest
+    flags: Flags
+    folder: Path
+    live: bool
+    models: Catalog
+    plan: Plan = field(default_factory=Plan)
+    chosen: dict[str, None] = field(default_factory=dict)
+    plan_id: str = ""
+    first: Task | None = None
+    expansion: Expansion | None = None
+
+    @property
+    def model(self) -> Model:
+        """The manifest's model."""
+        return self.models[self.manifest.model]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Warnings and notes; complete after `survey`."""
+        return self.expansion.findings if self.expansion else []
+
+    def survey(self, tally: Tally, policy: Policy) -> None:
+        """Walk the expansion once: check it, choose from it, price it.
+
+        Raises:
+            ManifestError: with everything that is wrong in the manifest.
+        """
+        self.expansion = self._expansion()
+        self.chosen, self.plan = {}, Plan()
+        digest = hashlib.sha256(repr(self._selection()).encode())
+        slugs = _slugs(tally)
+        axes = [name for name, _ in self.expansion.axes if name != "prompt"]
+        group = axes[0] if axes else ""
+        other = "(included)" if axes else "prompts"
+        meant = selector(self.flags.select)
+        seen: set[str] = set()
+        for task in self.expansion:
+            seen |= {task.id, task.slug}
+            digest.update(f"{task.id} {task.price}\n".encode())
+            status = word(tally.states.get(task.id, TaskState()))
+            if not meant(task, status) or self._full():
+                continue
+            self.chosen[task.id] = None
+            self.first = self.first or task
+            change = change_of(task, tally.states, slugs, policy)
+            self.plan.add(task, change, task.labels.get(group, other))
+        self.expansion.verify()
+        self.plan.removed = tuple(
+            slug for slug, task in slugs.items() if not {slug, task} & seen
+        )
+        self.plan_id = digest.hexdigest()[:6]
+
+    def tasks(self) -> Iterator[Task]:
+        """The selected tasks, lazily and in order."""
+        return (task for task in self._expansion() if task.id in self.chosen)
+
+    def _expansion(self) -> Expansion:
+        return check(
+            self.manifest,
+            self.models,
+            live=self.live,
+            max_tasks=self.flags.max_tasks,
+        )
+
+    def _full(self) -> bool:
+        return self.flags.limit is not None and len(self.chosen) >= self.flags.limit
+
+    def _selection(self) -> tuple[object, ...]:
+        return (list(self.flags.select), self.flags.limit)
+
+
+def place(path: Path, settings: Settings, flags: Flags) -> Order:
+    """Read a manifest and find its run folder.
+
+    Raises:
+        ManifestError: the manifest has mistakes.
+        UsageError: there is no such file, or the run has no name.
+    """
+    live = not (flags.sandbox or settings.loopback)
+    models = catalog()
+    if str(path) != "-" and not path.is_file():
+        raise UsageError(f"there is no manifest {path}", rule="no-file")
+    manifest = load(
+        path,
+        environ=settings.environ,
+        catalog=models,
+        live=live,
+        encoding=flags.encoding,
+    )
+    if str(path) == "-" and not flags.run:
+        raise UsageError("standard input has no name: add --run NAME", rule="no-name")
+    folder = settings.outputs / run_name(flags.run or manifest.name, live=live)
+    return Order(manifest, flags, folder, live, models)
+
+
+def run_name(name: str, *, live: bool) -> str:
+    """A fake clip must not count as done: sandbox runs have folders of their own."""
+    if name != Path(name).name or name in ("", ".", ".."):
+        raise UsageError(f"{name!r} is no name of a run", rule="bad-name")
+    return name if live or name.endswith(".sandbox") else f"{name}.sandbox"
+
+
+def policy_of(manifest: Manifest, retry: Sequence[Retry] = ()) -> Policy:
+    """What manifest and flags allow together."""
+    allowed: set[Retry] = set(retry)
+    if manifest.uncertain == "rebuy-absent":
+        allowed.add("absent")
+    return Policy(
+        attempts=manifest.retry.attempts,
+        backoff=manifest.retry.backoff,
+        longest_backoff=manifest.retry.max_backoff,
+        retry=frozenset(allowed),
+    )
+
+
+def cap_of(
+    manifest: Manifest, budget: Micros | None, ceiling: Micros | None
+) -> Micros | None:
+    """The flag replaces the manifest's cap; the machine's ceiling always wins."""
+    wanted = budget if budget is not None else manifest.budget
+    caps = [cap for cap in (wanted, ceiling) if cap is not None]
+    return min(caps) if caps else None
+
+
+def _slugs(tally: Tally) -> dict[str, str]:
+    """Known slug -> the task that had it last."""
+    return {
+        state.planned.slug: task
+        for task, state in tally.states.items()
+        if state.planned is not None
+    }

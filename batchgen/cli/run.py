@@ -1,0 +1,370 @@
+"""`batchgen run`: buy, watch and fetch whatever of the plan is not done."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import anyio
+import click
+
+from batchgen import report
+from batchgen.cli import settings
+from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
+from batchgen.cli.plan import limits_of, lines
+from batchgen.cli.session import (
+    Account,
+    Session,
+    Terms,
+    check_endpoint,
+    connected,
+    first_contact,
+)
+from batchgen.cli.settings import Settings
+from batchgen.errors import StoreError, UsageError
+from batchgen.events import OutputsMissing, SavedFile
+from batchgen.findings import render
+from batchgen.journal import NAME, Journal
+from batchgen.keys import Rate
+from batchgen.money import Micros, dollars, plain
+from batchgen.plan import Retry
+from batchgen.profile import profile_of
+from batchgen.progress import observers
+from batchgen.readers import sources
+from batchgen.runner import Limits, Runner
+from batchgen.state import Status
+from batchgen.tally import Tally
+from batchgen.world import World
+
+_SMALL = 10_000_000  # micro-dollars; below, a plain yes is enough
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The flags of `run` that are not about choosing tasks."""
+
+    yes: bool
+    budget: Micros | None
+    plan_id: str | None
+    concurrency: int | None
+    rate: Rate | None
+    reads: Rate | None
+    retry: Sequence[Retry]
+    faults: str
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
+def run(
+    *,
+    manifest: Path,
+    select: Sequence[str],
+    limit: int | None,
+    run_name: str | None,
+    max_tasks: int,
+    encoding: str | None,
+    sandbox: bool,
+    **wishes: Any,
+) -> int:
+    """Do what is left to do of a manifest; the exit code."""
+    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
+    with contextlib.ExitStack() as stack:
+        return _Run(manifest, flags, Wishes(**wishes), stack).perform()
+
+
+class _Run:
+    """One invocation, from reading the manifest to the end summary."""
+
+    def __init__(
+        self, path: Path, flags: Flags, wishes: Wishes, stack: contextlib.ExitStack
+    ) -> None:
+        self._path = path
+        self._wishes = wishes
+        self._stack = stack
+        self._world = World()
+        self._settings: Settings = settings.read()
+        self._order: Order = place(path, self._settings, flags)
+        self._policy = policy_of(self._order.manifest, wishes.retry)
+        self._journal: Journal | None = None
+        self._tally = Tally()
+        self._began = self._world.now()
+
+    def perform(self) -> int:
+        """Check, ask, buy, report."""
+        if (self._order.folder / NAME).exists():
+            self._open()
+        self._order.survey(self._tally, self._policy)
+        self._tally.want(self._order.chosen)
+        self._approve()
+        self._warn()
+        missing = list(self._missing())
+        if self._idle(missing):
+            return self._report(report.exit_code(self._tally.counts, idle=True))
+        cap = self._cap()
+        account = self._account()
+        check_endpoint(self._tally, account)
+        self._make_room(account)
+        return anyio.run(self._connected, account, cap, missing)
+
+    def _open(self) -> Journal:
+        if self._journal is None:
+            journal = Journal.open(self._order.folder, self._world)
+            self._journal = self._stack.enter_context(journal)
+            self._tally = Tally.of(self._journal.records)
+        return self._journal
+
+    def _approve(self) -> None:
+        wanted = self._wishes.plan_id
+        if wanted is not None and wanted != self._order.plan_id:
+            raise UsageError(
+                f"the plan is now {self._order.plan_id}, not {wanted}",
+                rule="plan-changed",
+                advice="Nothing was submitted. Look again with: "
+                f"batchgen plan {self._path}",
+            )
+
+    def _warn(self) -> None:
+        found = self._order.findings
+        if found and not self._wishes.quiet:
+            click.echo(render(found, sources(found)) + "\n", err=True)
+
+    def _missing(self) -> Iterator[OutputsMissing]:
+        """Clips that somebody deleted: fetched again for nothing, if that can be."""
+        videos = self._order.folder / "videos"
+        for task in self._order.chosen:
+            state = self._tally.states.get(task)
+            if state is None or state.status is not Status.DONE:
+                continue
+            gone = [file.name for file in state.files if not _whole(videos, file)]
+            if gone:
+                yield OutputsMissing(task=task, names=tuple(gone))
+
+    def _idle(self, missing: Sequence[OutputsMissing]) -> bool:
+        """Nothing to buy, to collect or to settle: no key and no network needed."""
+        tally = self._tally
+        busy = self._order.plan.to_buy or missing or any(tally.in_flight())
+        return not busy and not any(tally.doubtful())
+
+    def _cap(self) -> Micros | None:
+        ceiling = self._settings.ceiling
+        cap = cap_of(self._order.manifest, self._wishes.budget, ceiling)
+        if cap is None and self._order.live and self._order.plan.to_buy:
+            cost = self._order.plan.cost
+            enough = plain(-(-cost // 5_000_000) * 5_000_000).removesuffix(".00")
+            raise UsageError(
+                "a live run needs a spending cap",
+                rule="no-budget",
+                advice=f"this plan costs {dollars(cost)}. Add `budget: {enough}` to "
+                f"the manifest or pass --budget {enough}.",
+            )
+        return cap
+
+    def _account(self) -> Account:
+        """The make-believe account, or the real one."""
+        if self._order.flags.sandbox:
+            from batchgen.sandbox.launch import launch  # noqa: PLC0415 - an extra
+
+            addresses = self._stack.enter_context(
+                launch(self._order.folder / "sandbox", faults=self._wishes.faults)
+            )
+            base_url, key = addresses.api, "sandbox"
+        else:
+            base_url, key = self._settings.base_url, self._settings.key
+        if not key:
+            raise UsageError(
+                "no API key",
+                rule="no-key",
+                advice="set WAVESPEED_API_KEY (or WAVESPEED_API_KEY_FILE). To try "
+                "everything without one: add --sandbox.",
+            )
+        return Account(base_url, key, profile_of(base_url), self._settings.proxy)
+
+    def _make_room(self, account: Account) -> None:
+        """A night that ends on a full disk is checked for in the evening."""
+        folder = self._order.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {folder}: {error.strerror}",
+                advice="Nothing was submitted. Give write access or set "
+                "BATCHGEN_OUTPUTS to another folder.",
+            ) from error
+        need = self._order.plan.seconds * account.profile.bytes_per_second
+        if free < need:
+            raise StoreError(
+                f"{free / 1e9:.1f} GB are free in {folder}, the plan may need "
+                f"{need / 1e9:.1f} GB",
+                rule="no-space",
+                advice="Nothing was submitted. Make room, or buy a part with --limit.",
+            )
+
+    async def _connected(
+        self, account: Account, cap: Micros | None, missing: Sequence[OutputsMissing]
+    ) -> int:
+        reads = self._wishes.reads or self._order.manifest.reads
+        pace = (reads.count, reads.seconds) if reads else (account.profile.reads, 1.0)
+        async with connected(account, pace, self._world) as client:
+            funds = await first_contact(client, account, _tell)
+            self._ask(cap, funds)
+            journal = self._open()
+            self._tally.want(self._order.chosen)
+            with self._log() as log:
+                session = Session(
+                    account,
+                    Terms(
+                        self._policy,
+                        self._limits(account),
+                        cap,
+                        self._order.manifest.digest,
+                    ),
+                    client,
+                    journal,
+                    self._tally,
+                    self._observer(log),
+                    self._world,
+                )
+                self._publish(
+                    "tasks.jsonl", "".join(f"{t}\n" for t in lines(self._order))
+                )
+                runner = await session.run(
+                    self._order.tasks, missing, self._order.models, self._ending
+                )
+        if runner.failure is not None:
+            raise runner.failure
+        return self._report(self._ending(runner))
+
+    def _limits(self, account: Account) -> Limits:
+        limits = limits_of(self._order, account.profile)
+        rate = self._wishes.rate
+        return Limits(
+            self._wishes.concurrency or limits.concurrency,
+            rate.count if rate else limits.starts,
+            rate.seconds if rate else limits.seconds,
+        )
+
+    def _ask(self, cap: Micros | None, funds: Micros | None) -> None:
+        """Nobody spends real money by accident."""
+        plan, order = self._order.plan, self._order
+        if not plan.to_buy or not order.live or self._wishes.yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "there is nobody to ask",
+                rule="no-terminal",
+                advice="Nothing was submitted. Without a terminal add --yes, and a cap "
+                "by --budget USD or in the manifest.",
+            )
+        clips = f"{plan.to_buy} clip{'s' if plan.to_buy > 1 else ''}"
+        cost = dollars(plan.cost)
+        limit = f"cap {dollars(cap)}" if cap is not None else "no cap"
+        held = "" if funds is None else f", account balance {dollars(funds)}"
+        if funds is not None and funds < plan.cost:
+            click.echo(f"The balance of {dollars(funds)} is below the plan.", err=True)
+        if plan.cost < _SMALL:
+            sure = click.confirm(f"Buy {clips} for {cost}?", err=True)
+        else:
+            name = order.folder.name
+            click.echo(f"{name}: buy {clips} for {cost}   ({limit}{held})", err=True)
+            text = click.prompt(
+                f"Type {plain(plan.cost)} to start, Enter to cancel",
+                default="",
+                show_default=False,
+                err=True,
+            )
+            sure = text.strip().removeprefix("$") == plain(plan.cost)
+        if not sure:
+            raise UsageError("cancelled; nothing was submitted", rule="cancelled")
+
+    def _observer(self, log: TextIO) -> Any:
+        stream = sys.stderr
+        return observers(
+            stream,
+            is_tty=stream.isatty() and os.environ.get("TERM") != "dumb",
+            utf8="utf" in (stream.encoding or "").lower(),
+            quiet=self._wishes.quiet,
+            verbose=self._wishes.verbose,
+            log=log,
+            now=lambda: self._world.now().astimezone(),
+            timestamps="JOURNAL_STREAM" not in os.environ,
+            run=self._order.folder.name,
+            cost=self._order.plan.cost,
+        )
+
+    def _log(self) -> TextIO:
+        path = self._order.folder / "run.log"
+        try:
+            return path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+    def _ending(self, runner: Runner) -> report.Ending:
+        stop = runner.stopped
+        return report.exit_code(
+            self._tally.counts,
+            stop.reason if stop else None,
+            "budget" if runner.short_of_money else None,
+            "bug" if runner.bugs else None,
+            signal=stop.signal if stop else 0,
+        )
+
+    def _report(self, ending: report.Ending) -> int:
+        """Leave results in the folder and the summary on stdout."""
+        order, folder = self._order, self._order.folder
+        tasks = list(order.tasks())
+        files = {
+            "results": str(folder / "results.csv"),
+            "videos": str(folder / "videos"),
+            "log": str(folder / "run.log"),
+        }
+        document = report.summarise(
+            folder.name,
+            tasks,
+            self._tally,
+            exit=ending.exit,
+            reason=ending.reason,
+            started_at=self._began.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            wall_s=(self._world.now() - self._began).total_seconds(),
+            files=files,
+        )
+        if ending.reason != "nothing_to_do" or not (folder / "summary.json").exists():
+            self._publish("summary.json", report.to_json(document) + "\n")
+        self._publish("results.csv", report.results_csv(tasks, self._tally))
+        if self._wishes.as_json:
+            click.echo(report.to_json(document))
+        else:
+            text = report.end_text(
+                document, tasks, self._tally, command=self._command()
+            )
+            click.echo(text, nl=False)
+        return ending.exit
+
+    def _command(self) -> str:
+        return f"batchgen run {self._path}{' --sandbox' * self._order.flags.sandbox}"
+
+    def _publish(self, name: str, text: str) -> None:
+        """Replace a file of results in one step; it is never the truth."""
+        path = self._order.folder / name
+        try:
+            fresh = path.with_name(f".{name}.new")
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(path)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _whole(videos: Path, file: SavedFile) -> bool:
+    try:
+        return (videos / file.name).stat().st_size == file.bytes
+    except OSError:
+        return False
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)

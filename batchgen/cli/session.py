@@ -1,0 +1,225 @@
+"""One session of a run: the parts put together, watched, and put away."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+
+from batchgen import __version__
+from batchgen.client import Client
+from batchgen.downloads import open_http
+from batchgen.errors import ApiError, JournalError, Unavailable
+from batchgen.events import SessionOpened, TaskEvent
+from batchgen.journal import Journal
+from batchgen.models import Catalog
+from batchgen.money import Micros
+from batchgen.pace import Pace
+from batchgen.perform import Local
+from batchgen.plan import Policy
+from batchgen.profile import Profile
+from batchgen.recorder import Observer, Recorder
+from batchgen.runner import Limits, Runner, Tasks
+from batchgen.settle import Settlement, left_open
+from batchgen.tally import Tally
+from batchgen.watch import heartbeat, signals, silence
+from batchgen.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose money it is, and where it is spent."""
+
+    base_url: str
+    key: str
+    profile: Profile
+    proxy: str | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """As the journal names it: sandboxes change their ports."""
+        return "sandbox" if self.profile.name == "sandbox" else self.base_url
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells keys apart without telling the key."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How this session may go about it."""
+
+    policy: Policy
+    limits: Limits
+    cap: Micros | None
+    manifest: str
+
+
+def check_endpoint(tally: Tally, account: Account) -> None:
+    """Ids of one server mean nothing at another, and the key would go to a new host.
+
+    Raises:
+        JournalError: the run belongs to another endpoint.
+    """
+    before = tally.session.endpoint if tally.session else account.endpoint
+    if before != account.endpoint:
+        raise JournalError(
+            f"this run was bought at {before}, not at {account.endpoint}",
+            rule="other-endpoint",
+            advice="Nothing was submitted. Use --run NAME for a run of its own.",
+        )
+
+
+def connected(
+    account: Account, reads: tuple[int, float], world: World
+) -> AbstractAsyncContextManager[Client]:
+    """A client for the account that looks at most so often in so many seconds."""
+    return Client.connect(
+        account.base_url,
+        account.key,
+        pace=Pace(*reads),
+        now=world.now,
+        proxy=account.proxy,
+    )
+
+
+async def first_contact(
+    client: Client, account: Account, warn: Callable[[str], None]
+) -> Micros | None:
+    """The account's balance, or None where it is not told.
+
+    Raises:
+        ApiError: the key is refused, or nobody answers.
+    """
+    began = anyio.current_time()
+    while True:
+        try:
+            return await client.balance()
+        except Unavailable as error:
+            if error.http == 401:  # noqa: PLR2004
+                raise _bad_key(error) from error
+            if client.answered:
+                warn(f"the balance cannot be read: {error.message}")
+                return None
+            if anyio.current_time() - began > account.profile.patience:
+                raise _silent(error, account) from error
+            await anyio.sleep(account.profile.backoff_first)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything one session works with."""
+
+    account: Account
+    terms: Terms
+    client: Client
+    journal: Journal
+    tally: Tally
+    observer: Observer
+    world: World
+
+    async def run(
+        self,
+        tasks: Tasks,
+        news: Sequence[TaskEvent],
+        models: Catalog,
+        ending: Callable[[Runner], tuple[int, str]],
+    ) -> Runner:
+        """Run to the end and write down how it ended.
+
+        Args:
+            tasks: the expansion.
+            news: what was found on disk before the session.
+            models: tell which request bodies ask for the same thing.
+            ending: exit code and reason of a runner that has ended.
+
+        Raises:
+            StoreError: the state file cannot be written.
+        """
+        with open_http() as files:
+            runner = self._runner(files, models)
+            news = [*left_open(self.journal, self.tally, self.world), *news]
+            async with anyio.create_task_group() as group:
+                group.start_soon(signals, runner, self.tally, self.observer)
+                group.start_soon(silence, runner, self.client, self.account.profile)
+                group.start_soon(heartbeat, self.tally, self.observer)
+                await runner.run(self._opening(), news, tasks)
+                group.cancel_scope.cancel()
+        if runner.failure is None:
+            await runner.close(*ending(runner))
+        self.observer.close()
+        return runner
+
+    def _runner(self, files: httpx.Client, models: Catalog) -> Runner:
+        account, terms, world = self.account, self.terms, self.world
+        recorder = Recorder(self.journal, self.tally, self.observer)
+        videos = self.journal.folder / "videos"
+        perform = Local(self.client, files, account.profile, videos, world)
+        perform.received = self.observer.received
+        settlement = Settlement(
+            recorder,
+            self.client,
+            account.profile,
+            terms.policy,
+            fingerprint_by(models),
+            world,
+        )
+        return Runner(
+            recorder,
+            perform,
+            settlement,
+            profile=account.profile,
+            policy=terms.policy,
+            limits=terms.limits,
+            world=world,
+        )
+
+    def _opening(self) -> SessionOpened:
+        return SessionOpened(
+            tool=f"batchgen {__version__}",
+            pid=os.getpid(),
+            host=self.world.host,
+            boot=self.world.boot,
+            cap=self.terms.cap,
+            concurrency=self.terms.limits.concurrency,
+            manifest=self.terms.manifest,
+            endpoint=self.account.endpoint,
+            key=self.account.fingerprint,
+            clock_offset_ms=round(self.client.clock_offset * 1000),
+        )
+
+
+def fingerprint_by(models: Catalog) -> Callable[[str, Mapping[str, Any]], str]:
+    """Equal for bodies that ask for the same thing."""
+
+    def fingerprint(model: str, body: Mapping[str, Any]) -> str:
+        entry = models.find(model)
+        fields = entry.canonical(body) if entry else dict(body)
+        return f"{model} {json.dumps(fields, sort_keys=True)}"
+
+    return fingerprint
+
+
+def _bad_key(error: Unavailable) -> ApiError:
+    return ApiError(
+        f"the key was refused (401): {error.message}",
+        http=401,
+        rule="bad-key",
+        advice="New keys stay inactive until the account's first top-up. Nothing was "
+        "submitted.\nFix the key and run the same command.",
+    )
+
+
+def _silent(error: Unavailable, account: Account) -> ApiError:
+    return ApiError(
+        f"no answer from {account.base_url} for {account.profile.patience:.0f} s: "
+        f"{error.message}",
+        rule="network",
+        advice="Nothing was submitted. Run the same command when it is back.",
+    )

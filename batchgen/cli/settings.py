@@ -1,0 +1,106 @@
+"""What the environment says; the only reader of `os.environ`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from batchgen.errors import UsageError
+from batchgen.money import Micros, usd
+from batchgen.profile import LIVE_BASE_URL, is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment, read once.
+
+    Attributes:
+        key: of the API; empty if there is none.
+        base_url: of the API.
+        outputs: where runs leave their folders.
+        ceiling: of every budget, set by whoever owns the machine.
+        proxy: for all requests.
+        environ: everything, for `${NAME}` in a manifest.
+    """
+
+    key: str = field(repr=False)
+    base_url: str
+    outputs: Path
+    ceiling: Micros | None
+    proxy: str | None = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the API is a sandbox on this machine."""
+        return is_loopback(self.base_url)
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment.
+
+    Raises:
+        UsageError: a variable has no usable value.
+    """
+    env = os.environ if environ is None else environ
+    return Settings(
+        key=_key(env),
+        base_url=_base_url(env.get("WAVESPEED_BASE_URL", "").strip() or LIVE_BASE_URL),
+        outputs=Path(env.get("BATCHGEN_OUTPUTS", "").strip() or "outputs"),
+        ceiling=_ceiling(env.get("BATCHGEN_MAX_BUDGET", "").strip()),
+        proxy=env.get("BATCHGEN_PROXY", "").strip() or None,
+        environ=env,
+    )
+
+
+def _key(env: Mapping[str, str]) -> str:
+    key = env.get("WAVESPEED_API_KEY", "").strip()
+    file = env.get("WAVESPEED_API_KEY_FILE", "").strip()
+    if key or not file:
+        return key
+    try:
+        return _guarded(Path(file)).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"cannot read the key file {file}: {error}", rule="key-file"
+        ) from error
+
+
+def _guarded(path: Path) -> Path:
+    """A file that others may write could be anybody's key."""
+    if path.stat().st_mode & 0o022:
+        raise UsageError(
+            f"others may write the key file {path}",
+            rule="key-file",
+            advice=f"chmod 600 {path}",
+        )
+    return path
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    fine = parts.hostname and not (parts.username or parts.query or parts.fragment)
+    if parts.scheme == "https" and fine:
+        return text.rstrip("/")
+    if parts.scheme == "http" and fine and is_loopback(text):
+        return text.rstrip("/")
+    raise UsageError(
+        f"WAVESPEED_BASE_URL is {text!r}; it must be https, or http on this machine",
+        rule="bad-base-url",
+    )
+
+
+def _ceiling(text: str) -> Micros | None:
+    if not text:
+        return None
+    try:
+        amount = usd(text)
+    except ValueError:
+        amount = 0
+    if amount <= 0:
+        raise UsageError(
+            f"BATCHGEN_MAX_BUDGET is {text!r}; it must be US dollars, like 500",
+            rule="bad-money",
+        )
+    return amount

@@ -1,0 +1,280 @@
+"""The generation API over HTTP: a submission that is never repeated, and readings.
+
+Two clients. Submissions get a fresh connection each, because only then do the trace
+events of the stock transport prove whether a byte of the request left; readings keep
+their connections. Neither follows redirects, reads the environment, or sends the key
+anywhere but to the configured origin.
+"""
+
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import quote
+
+import anyio
+import httpx
+
+from batchgen.answers import Answer, Prediction, accepted, prediction, read, when
+from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
+from batchgen.money import Micros, usd
+from batchgen.pace import Pace
+
+_LARGEST = 2 * 1024 * 1024
+_PAGE = 100
+_MOST_PAGES = 50
+# Waiting is cheap, not knowing is not: the read limit is far beyond any answer time.
+_SUBMIT = httpx.Timeout(connect=10, write=30, read=120, pool=10)
+_SUBMIT_DEADLINE = 180.0
+_READ = httpx.Timeout(connect=10, write=10, read=30, pool=30)
+_READS_IN_FLIGHT = 10  # more only pile up inside the connection pool, which is slow
+
+
+class Client:
+    """One account at one address of the API.
+
+    Attributes:
+        clock_offset: seconds by which the service's clock is ahead of ours.
+        answered: whether any request of this session ever got any answer.
+        silent_since: when the oldest request began after which nothing was heard,
+            by the event loop's clock; None while the service talks.
+    """
+
+    def __init__(
+        self,
+        submits: httpx.AsyncClient,
+        reads: httpx.AsyncClient,
+        *,
+        pace: Pace,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._submits = submits
+        self._reads = reads
+        self._pace = pace
+        self._room = anyio.CapacityLimiter(_READS_IN_FLIGHT)
+        self._now = now
+        self.clock_offset = 0.0
+        self.answered = False
+        self.silent_since: float | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        base_url: str,
+        key: str,
+        *,
+        pace: Pace,
+        now: Callable[[], datetime],
+        proxy: str | None = None,
+    ) -> AsyncIterator[Self]:
+        """Open both clients.
+
+        Args:
+            base_url: scheme, host and port; the API's paths are added.
+            key: sent as a Bearer token to this origin only.
+            pace: of reading requests.
+            now: the time of day, to learn the service's clock offset.
+            proxy: for all requests; the environment's is never used.
+        """
+        common: dict[str, Any] = {
+            "base_url": f"{base_url.rstrip('/')}/api/v3/",
+            "headers": {
+                "Authorization": f"Bearer {key}",
+                "Accept-Encoding": "identity",
+                "User-Agent": "batchgen",
+            },
+            "follow_redirects": False,
+            "trust_env": False,
+            "proxy": proxy,
+            "http2": False,
+        }
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        async with (
+            httpx.AsyncClient(timeout=_SUBMIT, limits=fresh, **common) as submits,
+            httpx.AsyncClient(timeout=_READ, **common) as reads,
+        ):
+            yield cls(submits, reads, pace=pace, now=now)
+
+    async def submit(self, model: str, body: Mapping[str, Any]) -> Prediction:
+        """Buy one prediction: one POST, never repeated.
+
+        The caller shields this from cancellation; its own time limits are inside.
+
+        Raises:
+            Refused: a definite no, free.
+            NotSent: provably nothing left this machine.
+            Uncertain: everything else.
+        """
+        phase = _Phase()
+        self._asked()
+        try:
+            with anyio.fail_after(_SUBMIT_DEADLINE):
+                answer = await self._post(model, body, phase)
+        except (httpx.HTTPError, OSError, TimeoutError, ApiError) as error:
+            raise phase.verdict(error) from error
+        self._heard(answer)
+        return accepted(answer)
+
+    async def _post(
+        self, model: str, body: Mapping[str, Any], phase: "_Phase"
+    ) -> Answer:
+        request = self._submits.build_request(
+            "POST", model, json=dict(body), extensions={"trace": phase}
+        )
+        response = await self._submits.send(request, stream=True)
+        try:
+            return await _whole(response)
+        finally:
+            await response.aclose()
+
+    async def result(self, prediction_id: str) -> Prediction:
+        """Look at a prediction.
+
+        Raises:
+            Unavailable: no usable answer; `http` tells 401, 403, 404 and 410 apart.
+        """
+        path = f"predictions/{quote(prediction_id, safe='')}/result"
+        found = prediction(await self._read("GET", path))
+        if found.id != prediction_id:
+            raise Unavailable(f"the answer is about {found.id or 'nothing'}")
+        return found
+
+    async def history(
+        self, model: str, since: datetime, until: datetime
+    ) -> list[Prediction]:
+        """What the account bought of a model between two moments of the service.
+
+        Raises:
+            Unavailable: the look was not complete, so it proves nothing.
+        """
+        found: dict[str, Prediction] = {}
+        for page in range(1, _MOST_PAGES + 1):
+            question = {
+                "page": page,
+                "page_size": _PAGE,
+                "model": model,
+                "created_after": _iso(since),
+                "created_before": _iso(until),
+                "include_inputs": True,
+            }
+            data = await self._read("POST", "predictions", question)
+            items = data.get("items")
+            if not isinstance(items, list):
+                raise Unavailable("a history page without items")
+            rows = (prediction(item) for item in items if isinstance(item, dict))
+            found.update((row.id, row) for row in rows if row.id)
+            if len(items) < _PAGE:
+                return list(found.values())
+        raise Unavailable(f"the history has over {_MOST_PAGES} pages")
+
+    async def balance(self) -> Micros:
+        """What the account holds.
+
+        Raises:
+            Unavailable: the endpoint does not tell.
+        """
+        data = await self._read("GET", "balance")
+        try:
+            return usd(f"{data['balance']:.6f}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unavailable("an answer without a balance") from error
+
+    async def _read(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        async with self._room:
+            await self._pace.turn()
+            self._asked()
+            try:
+                async with self._reads.stream(method, path, json=body) as response:
+                    answer = await _whole(response)
+            except (httpx.HTTPError, OSError) as error:
+                raise Unavailable(_sentence(error)) from error
+        self._heard(answer)
+        return read(answer)
+
+    def _asked(self) -> None:
+        if self.silent_since is None:
+            self.silent_since = anyio.current_time()
+
+    def _heard(self, answer: Answer) -> None:
+        self.answered, self.silent_since = True, None
+        server = when(answer.headers.get("date", ""))
+        if server is not None:
+            self.clock_offset = (server - self._now()).total_seconds()
+
+
+class _Phase:
+    """How far a submission came, told by the transport's trace events alone."""
+
+    def __init__(self) -> None:
+        self.failed_to_connect = ""
+        self.started = False
+        self.sent = False
+        self.answered = False
+
+    async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        del info
+        if name in ("connection.connect_tcp.failed", "connection.start_tls.failed"):
+            self.failed_to_connect = name.split(".")[1]
+        elif name.endswith(".send_request_headers.started"):
+            self.started = True
+        elif name.endswith(".send_request_body.complete"):
+            self.sent = True
+        elif name.endswith(".receive_response_headers.complete"):
+            self.answered = True
+
+    def verdict(self, error: Exception) -> NotSent | Uncertain:
+        """Not sent only with proof; no proof is doubt."""
+        if self.failed_to_connect and not self.started:
+            return NotSent(_sentence(error), phase=self.failed_to_connect)
+        phase = "connecting"
+        if self.started:
+            phase = "body incomplete"
+        if self.sent:
+            phase = "no answer"
+        if self.answered:
+            phase = "answer incomplete"
+        return Uncertain(_sentence(error), phase=phase)
+
+
+async def _whole(response: httpx.Response) -> Answer:
+    """The body, bounded on the wire and after inflating."""
+    chunks, size = [], 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > _LARGEST:
+            raise Unavailable(f"an answer of over {_LARGEST} bytes")
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        body = _inflated(body, encoding)
+    return Answer(response.status_code, response.headers, body)
+
+
+def _inflated(body: bytes, encoding: str) -> bytes:
+    """Inflate what a server compressed without being asked, within bounds."""
+    if encoding not in ("gzip", "deflate"):
+        raise Unavailable(f"an answer in {encoding}")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        text = inflater.decompress(body, _LARGEST)
+    except zlib.error as error:
+        raise Unavailable("an answer that does not inflate") from error
+    if inflater.unconsumed_tail:
+        raise Unavailable(f"an answer of over {_LARGEST} bytes")
+    return text
+
+
+def _sentence(error: Exception) -> str:
+    """An error in a few words; the class says what an empty text does not."""
+    text = str(error).strip()
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

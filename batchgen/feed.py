@@ -1,0 +1,88 @@
+"""Which task a free worker takes next; nobody ever holds a task that another holds."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+import anyio
+import anyio.lowlevel
+
+from batchgen.tasks import Task
+
+
+class Feed:
+    """Paid tasks first, then retries that are due, then new ones, read lazily.
+
+    Args:
+        paid: tasks that are bought and not yet collected.
+        fresh: the others, drawn one by one; None stands for "nothing here, go on".
+    """
+
+    def __init__(self, paid: Iterable[Task], fresh: Iterator[Task | None]) -> None:
+        self._paid = deque(paid)
+        self._fresh: Iterator[Task | None] | None = fresh
+        self._later: list[tuple[float, int, Task]] = []
+        self._order = count()
+        self._held: set[str] = set()
+        self._closed = False
+        self._changed = anyio.Event()
+
+    async def take(self) -> Task | None:
+        """The next task, held by the caller until `give_back`; None at the end."""
+        while True:
+            task = await self._ready()
+            if task is not None and task.id not in self._held:
+                self._held.add(task.id)
+                return task
+            if task is None and not await self._wait():
+                return None
+
+    def give_back(self, task: Task, *, again_in: float | None = None) -> None:
+        """Let go of a task; with `again_in` it is due once more after these seconds."""
+        self._held.discard(task.id)
+        if again_in is not None:
+            due = anyio.current_time() + again_in
+            heapq.heappush(self._later, (due, next(self._order), task))
+        self._notify()
+
+    def nothing_new(self) -> None:
+        """Draw no further tasks; retries and paid ones go on."""
+        self._fresh = None
+        self._notify()
+
+    def close(self) -> None:
+        """Hand out only what is paid already."""
+        self._closed = True
+        self._notify()
+
+    async def _ready(self) -> Task | None:
+        if self._paid:
+            return self._paid.popleft()
+        if self._closed:
+            return None
+        if self._later and self._later[0][0] <= anyio.current_time():
+            return heapq.heappop(self._later)[2]
+        while self._fresh is not None:
+            task = next(self._fresh, self._fresh)
+            if isinstance(task, Task):
+                return task
+            if task is self._fresh:
+                self._fresh = None
+            else:
+                await anyio.lowlevel.checkpoint()  # a long row of finished tasks
+        return None
+
+    async def _wait(self) -> bool:
+        """Wait for a reason to look again; False when none can come."""
+        if self._closed or not (self._later or self._held):
+            self._notify()
+            return False
+        due = self._later[0][0] if self._later else float("inf")
+        with anyio.CancelScope(deadline=due):
+            await self._changed.wait()
+        return True
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,0 +1,127 @@
+"""The fold of the money: what is reserved, spent, refundable and in doubt.
+
+All amounts are integer micro-dollars. An amount leaves the ledger only by an event
+that says so; no clock releases money.
+"""
+
+from enum import StrEnum
+
+from batchgen.events import (
+    AttemptAbsent,
+    AttemptAccepted,
+    AttemptNotSent,
+    AttemptRefused,
+    AttemptStarted,
+    AttemptUncertain,
+    CostSettled,
+    Event,
+    PredictionCompleted,
+    PredictionFailed,
+    SessionOpened,
+)
+from batchgen.money import Micros
+
+
+class Account(StrEnum):
+    """What the money of one attempt is."""
+
+    IN_FLIGHT = "in flight"
+    UNCERTAIN = "uncertain"
+    SPENT = "spent"
+    REFUNDABLE = "refundable"
+
+
+class Ledger:
+    """Every attempt's money, in one of four accounts, against one cap."""
+
+    def __init__(self, cap: Micros | None = None) -> None:
+        self.cap = cap
+        self._totals = dict.fromkeys(Account, 0)
+        self._entries: dict[tuple[str, int], tuple[Account, Micros]] = {}
+
+    @property
+    def in_flight(self) -> Micros:
+        """Reserved by attempts that are open or accepted."""
+        return self._totals[Account.IN_FLIGHT]
+
+    @property
+    def uncertain(self) -> Micros:
+        """Reserved by attempts of unknown fate; counts as spent."""
+        return self._totals[Account.UNCERTAIN]
+
+    @property
+    def spent(self) -> Micros:
+        """Charged for good."""
+        return self._totals[Account.SPENT]
+
+    @property
+    def refundable(self) -> Micros:
+        """Charged for a failure that the provider has promised to pay back."""
+        return self._totals[Account.REFUNDABLE]
+
+    @property
+    def committed(self) -> Micros:
+        """What the cap is held against."""
+        return sum(self._totals.values())
+
+    @property
+    def left(self) -> Micros | None:
+        """What may still be reserved; None without a cap."""
+        return None if self.cap is None else self.cap - self.committed
+
+    def covers(self, amount: Micros) -> bool:
+        """Whether a new attempt of this upper bound keeps the cap."""
+        return self.cap is None or self.committed + amount <= self.cap
+
+    def cost(self, task: str, attempts: int) -> Micros:
+        """What all attempts of a task count for."""
+        numbers = range(1, attempts + 1)
+        return sum(self._entries.get((task, n), (None, 0))[1] for n in numbers)
+
+    def apply(self, event: Event) -> None:
+        """Take the money of an event into account."""
+        match event:
+            case SessionOpened():
+                self.cap = event.cap
+            case AttemptStarted():
+                key = (event.task, event.attempt)
+                self._put(key, Account.IN_FLIGHT, event.reserve)
+            case AttemptAccepted():
+                self._move(event, Account.IN_FLIGHT)
+            case AttemptRefused() | AttemptNotSent() | AttemptAbsent():
+                self._drop((event.task, event.attempt))
+            case AttemptUncertain():
+                self._move(event, Account.UNCERTAIN)
+            case PredictionCompleted():
+                self._move(event, Account.SPENT, event.cost)
+            case PredictionFailed():
+                comes_back = event.kind in ("provider", "cancelled")
+                account = Account.REFUNDABLE if comes_back else Account.SPENT
+                self._move(event, account)
+            case CostSettled():
+                self._move(event, Account.SPENT, event.amount)
+            case _:
+                pass
+
+    def _move(
+        self,
+        event: AttemptAccepted
+        | AttemptUncertain
+        | PredictionCompleted
+        | PredictionFailed
+        | CostSettled,
+        account: Account,
+        amount: Micros | None = None,
+    ) -> None:
+        key = (event.task, event.attempt)
+        reserved = self._drop(key)
+        self._put(key, account, reserved if amount is None else amount)
+
+    def _put(self, key: tuple[str, int], account: Account, amount: Micros) -> None:
+        self._entries[key] = (account, amount)
+        self._totals[account] += amount
+
+    def _drop(self, key: tuple[str, int]) -> Micros:
+        account, amount = self._entries.pop(key, (Account.SPENT, 0))
+        self._totals[account] -= amount
+        return amount

@@ -1,0 +1,82 @@
+"""Names of tasks and files: safe on every system, and readable."""
+
+import re
+import unicodedata
+from hashlib import sha256
+
+LONGEST = 120
+FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_RATIO = re.compile(r"(?<![0-9])([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]+')
+_INVISIBLE = re.compile(
+    "[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_RUNS = re.compile(r"-{2,}| {2,}")
+_WINDOWS = re.compile(
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
+)
+_FOLDS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "OE"}
+    | {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "\u0131": "i", "þ": "th", "Þ": "Th"}
+)
+
+
+def segment(text: str, *, fold: bool = False, ending: str = "") -> str:
+    """One part of a path: nothing in it makes a folder or breaks a file system."""
+    text = unicodedata.normalize("NFC", text)
+    if fold:
+        text = ascii_fold(text)
+    text = _RATIO.sub(r"\1x\2", text)
+    text = _INVISIBLE.sub("", text)
+    text = _FORBIDDEN.sub("-", text)
+    text = _RUNS.sub(lambda run: run.group()[0], text)
+    text = text.lstrip(".- ").rstrip(". ")
+    if _WINDOWS.fullmatch(text):
+        text = f"_{text}"
+    return _cut(text, ending)
+
+
+def path(text: str, *, fold: bool = False, ending: str = ".mp4") -> str | None:
+    """A file name with `/` between folders, or None where it would leave its folder."""
+    text = unicodedata.normalize("NFC", text)
+    if not text.lower().endswith(ending):
+        text += ending
+    parts = text[: -len(ending)].split("/")
+    if any(part.strip() in ("", ".", "..") for part in parts) or "\\" in text:
+        return None
+    folders = [segment(part, fold=fold) for part in parts[:-1]]
+    last = segment(parts[-1], fold=fold, ending=ending)
+    return "/".join([*folders, last]) if all(folders) and last != ending else None
+
+
+def clash(name: str) -> str:
+    """What two names have in common if a careless file system mixes them up."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def ascii_fold(text: str) -> str:
+    """ASCII letters only: Zürich becomes Zurich."""
+    split = unicodedata.normalize("NFKD", text.translate(_FOLDS))
+    return split.encode("ascii", "ignore").decode()
+
+
+def words(text: str) -> str:
+    """The first five words of a prompt, as a name; `clip` if nothing is left."""
+    found = re.findall(r"[a-z0-9]+", ascii_fold(text[:400]).lower())[:5]
+    name = "-".join(found)
+    return name[:40].rstrip("-") or "clip"
+
+
+def folder(text: str) -> str:
+    """A run's name: lower case letters, digits and hyphens."""
+    name = re.sub(r"[^a-z0-9]+", "-", ascii_fold(text).lower()).strip("-")
+    return name[:63].rstrip("-")
+
+
+def _cut(text: str, ending: str) -> str:
+    if len((text + ending).encode("utf-8", "replace")) <= LONGEST:
+        return text + ending
+    mark = f"~{sha256(text.encode('utf-8', 'replace')).hexdigest()[:4]}"
+    room = LONGEST - len((mark + ending).encode())
+    kept = text.encode("utf-8", "replace")[:room].decode("utf-8", "ignore")
+    return kept.rstrip(". ") + mark + ending

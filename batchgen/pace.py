@@ -1,0 +1,36 @@
+"""How often something may be begun: never more than so many in any window."""
+
+from collections import deque
+
+import anyio
+
+
+class Pace:
+    """At most `count` turns in any `seconds`; without a count, as many as you like.
+
+    It also holds a pause that everybody keeps, for an account-wide "slow down".
+    """
+
+    def __init__(self, count: int | None, seconds: float) -> None:
+        self._seconds = seconds
+        self._turns: deque[float] = deque(maxlen=count or 1)
+        self._count = count
+        self._paused_until = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Nobody begins for this long."""
+        until = anyio.current_time() + seconds
+        self._paused_until = max(self._paused_until, until)
+
+    def _reserve(self) -> float:
+        """Take the next free moment of the window."""
+        moment = anyio.current_time()
+        if self._count and len(self._turns) == self._count:
+            moment = max(moment, self._turns[0] + self._seconds)
+        self._turns.append(moment)
+        return moment
+
+    async def turn(self) -> None:
+        """Come back when it is your turn; turns are given in the order of asking."""
+        await anyio.sleep_until(self._reserve())
+        await anyio.sleep_until(self._paused_until)

@@ -1,0 +1,325 @@
+"""Step -> event: the only place where a decision touches the world.
+
+It has no journal to write to: what came of a step is returned, and the runner writes
+it down.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from threading import Event as Flag
+from typing import Any, assert_never
+
+import anyio
+import httpx
+from anyio.to_thread import run_sync
+
+from batchgen.answers import Prediction
+from batchgen.client import Client
+from batchgen.downloads import LinkExpired, fetch, write_sidecar
+from batchgen.errors import NotSent, Refused, Unavailable, Uncertain
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptNotSent,
+    AttemptRefused,
+    AttemptUncertain,
+    OutputsSaved,
+    PredictionCompleted,
+    PredictionFailed,
+    SavedFile,
+    TaskAbandoned,
+    TaskEvent,
+    Window,
+)
+from batchgen.plan import Abandon, Await, Download, Step, Submit
+from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
+from batchgen.world import World
+
+_MOST_RENEWALS = 5
+_MOST_EMPTY_LOOKS = 3
+_KEY_STRIKES = 3
+_DOWNLOADS_AT_ONCE = 4
+_MODERATION_WORDS = ("moderation", "content policy", "sensitive content")
+
+
+class KeyRejected(Unavailable):
+    """Readings are answered 401 or 403 again and again; nothing paid is lost."""
+
+
+class Local:
+    """Performs steps in this process.
+
+    Set `stop` to end downloads under way; their parts stay for the next session.
+    `received` is told of every piece of a download, from the thread that fetches it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        files: httpx.Client,
+        profile: Profile,
+        videos: Path,
+        world: World,
+    ) -> None:
+        self.stop = Flag()
+        self.received: Callable[[int], None] = lambda _count: None
+        self._client = client
+        self._files = files
+        self._profile = profile
+        self._videos = videos
+        self._world = world
+        self._fresh: dict[str, Prediction] = {}
+        self._accepted_at: dict[str, float] = {}
+        self._threads = anyio.CapacityLimiter(_DOWNLOADS_AT_ONCE)
+
+    async def __call__(self, step: Step) -> TaskEvent:
+        """Do it; the one event that came of it."""
+        match step:
+            case Submit():
+                return await self._submit(step)
+            case Await():
+                return await self._await(step)
+            case Download():
+                return await self._download(step)
+            case Abandon(task, kind, message):
+                return TaskAbandoned.model_validate(
+                    {"task": task.id, "kind": kind, "message": message}
+                )
+            case _:
+                assert_never(step)
+
+    async def _submit(self, step: Submit) -> TaskEvent:
+        task, number = step.task.id, step.attempt
+        since, began = self._world.stamp(), anyio.current_time()
+        try:
+            found = await self._client.submit(step.task.model, step.task.input)
+        except Refused as no:
+            return _refused(task, number, no)
+        except NotSent as error:
+            return AttemptNotSent(
+                task=task, attempt=number, phase=error.phase, error=str(error)
+            )
+        except Uncertain as error:
+            return AttemptUncertain(
+                task=task,
+                attempt=number,
+                phase=error.phase,
+                error=str(error),
+                window=Window(since=since, until=self._world.stamp()),
+                evidence=error.evidence,
+            )
+        self._accepted_at[found.id] = anyio.current_time()
+        return AttemptAccepted(
+            task=task,
+            attempt=number,
+            prediction=found.id,
+            http=200,
+            latency_ms=round((anyio.current_time() - began) * 1000),
+        )
+
+    async def _await(self, step: Await) -> TaskEvent:
+        """Look again and again, stretching, until it ends.
+
+        Raises:
+            KeyRejected: the key is no longer good for reading.
+        """
+        profile = self._profile
+        new = step.prediction in self._accepted_at
+        self._accepted_at.setdefault(step.prediction, anyio.current_time())
+        delay = profile.poll_first if new else 0.0
+        trouble = _Trouble(self._profile, self._world)
+        empty = 0
+        while True:
+            await anyio.sleep(delay)
+            try:
+                found = await self._client.result(step.prediction)
+            except Unavailable as error:
+                if error.http in (404, 410) and self._is_gone(step.prediction, error):
+                    return _failed(step, "gone", str(error))
+                delay = trouble.pause(error)
+                continue
+            trouble = _Trouble(profile, self._world)
+            empty += found.meaning == "done" and not found.outputs
+            if found.meaning == "waiting" or 0 < empty <= _MOST_EMPTY_LOOKS:
+                delay = min(
+                    max(delay, profile.poll_every) * profile.poll_growth,
+                    profile.poll_longest,
+                )
+                continue
+            self._accepted_at.pop(step.prediction, None)
+            return self._ended(step, found)
+
+    def _is_gone(self, prediction: str, error: Unavailable) -> bool:
+        age = anyio.current_time() - self._accepted_at[prediction]
+        return error.http == 410 or age > self._profile.drop_grace  # noqa: PLR2004
+
+    def _ended(self, step: Await, found: Prediction) -> TaskEvent:
+        match found.meaning:
+            case "failed":
+                return _failed(step, _kind_of(found), found.error, found.code)
+            case "cancelled":
+                return _failed(step, "cancelled", found.error or found.word, found.code)
+            case "gone":
+                return _failed(step, "gone", "deleted at the service", found.code)
+            case _:
+                self._fresh[step.prediction] = found
+                return PredictionCompleted(
+                    task=step.task.id,
+                    attempt=step.attempt,
+                    outputs=found.outputs,
+                    inference_ms=found.inference_ms,
+                    flagged=found.flagged,
+                )
+
+    async def _download(self, step: Download) -> TaskEvent:
+        """Fetch every output; signed addresses that died are asked for again.
+
+        Raises:
+            StoreError: the disk does not take the file.
+            KeyRejected: the key is no longer good for reading.
+        """
+        trouble = _Trouble(self._profile, self._world)
+        renewals = 0
+        while renewals <= _MOST_RENEWALS:
+            try:
+                found = self._fresh.pop(step.prediction, None)
+                found = found or await self._client.result(step.prediction)
+                if found.meaning in ("gone", "failed", "cancelled") or not found.urls:
+                    return _lost(step, f"the service shows it as {found.word}, empty")
+                return await self._saved(step, found)
+            except LinkExpired:
+                renewals += 1
+                await anyio.sleep(trouble.pause(Unavailable("the link has expired")))
+            except Unavailable as error:
+                if error.http in (404, 410):
+                    return _lost(step, "the service no longer knows it")
+                await anyio.sleep(trouble.pause(error))
+        return _lost(step, f"{_MOST_RENEWALS} fresh links did not open")
+
+    async def _saved(self, step: Download, found: Prediction) -> OutputsSaved:
+        files = []
+        for number, url in enumerate(found.urls, 1):
+            name = _numbered(step.task.output, number)
+            target = self._videos / name
+            await run_sync(partial(target.parent.mkdir, parents=True, exist_ok=True))
+            saved: SavedFile = await run_sync(
+                partial(
+                    fetch,
+                    url,
+                    target,
+                    http=self._files,
+                    loopback=self._profile.loopback,
+                    disk=self._world.disk,
+                    boot=self._world.boot,
+                    stop=self.stop,
+                    on_bytes=self.received,
+                ),
+                limiter=self._threads,
+            )
+            path = str(PurePosixPath(name).with_name(saved.name))
+            files.append(saved.model_copy(update={"name": path}))
+        event = OutputsSaved(
+            task=step.task.id, attempt=step.attempt, files=tuple(files)
+        )
+        await run_sync(self._explain, step, found, event)
+        return event
+
+    def _explain(self, step: Download, found: Prediction, event: OutputsSaved) -> None:
+        """A sidecar makes each file self-explaining after it leaves the folder."""
+        for file in event.files:
+            path = (self._videos / file.name).with_suffix(".json")
+            write_sidecar(path, self._sidecar(step, found, file))
+
+    def _sidecar(
+        self, step: Download, found: Prediction, file: SavedFile
+    ) -> dict[str, Any]:
+        task = step.task
+        return {
+            "schema": "batchgen.clip/1",
+            "file": file.name,
+            "sha256": file.sha256,
+            "bytes": file.bytes,
+            "slug": task.slug,
+            "hash": task.id,
+            "take": task.take,
+            "labels": dict(task.labels),
+            "model": task.model,
+            "request": dict(task.input),
+            "prediction": step.prediction,
+            "attempt": step.attempt,
+            "price_micros": str(task.price),
+            "created_at": found.created_at,
+            "inference_ms": found.inference_ms,
+            "flagged": found.flagged,
+            "saved_at": self._world.stamp(),
+        }
+
+
+class _Trouble:
+    """How long to wait between readings that fail, and when to stop asking."""
+
+    def __init__(self, profile: Profile, world: World) -> None:
+        self._profile = profile
+        self._world = world
+        self._failures = 0
+        self._strikes = 0
+
+    def pause(self, error: Unavailable) -> float:
+        """Seconds until the next look: as told, else doubling with jitter."""
+        self._failures += 1
+        self._strikes = self._strikes + 1 if error.http in (401, 403) else 0
+        if self._strikes >= _KEY_STRIKES:
+            raise KeyRejected(error.message, http=error.http)
+        ceiling = min(
+            self._profile.backoff_first * 2.0**self._failures,
+            self._profile.backoff_longest,
+        )
+        jitter = self._world.chance.uniform(0.5, 1.0)
+        return error.retry_after or ceiling * jitter
+
+
+def _refused(task: str, number: int, no: Refused) -> AttemptRefused:
+    wait = None if no.retry_after is None else round(no.retry_after * 1000)
+    return AttemptRefused.model_validate(
+        {
+            "task": task,
+            "attempt": number,
+            "kind": no.kind,
+            "message": no.message[:2048],
+            "http": no.http,
+            "retryable": no.retryable,
+            "retry_after_ms": wait,
+        }
+    )
+
+
+def _failed(
+    step: Await, kind: str, message: str, code: int | None = None
+) -> PredictionFailed:
+    return PredictionFailed.model_validate(
+        {
+            "task": step.task.id,
+            "attempt": step.attempt,
+            "kind": kind,
+            "message": (message or "no reason given")[:2048],
+            "code": code,
+        }
+    )
+
+
+def _kind_of(found: Prediction) -> str:
+    """Whether the same request would fail again; doubt means the provider's fault."""
+    text = found.error.lower()
+    if found.code in MODERATION_CODES or any(w in text for w in _MODERATION_WORDS):
+        return "moderation"
+    return "invalid" if found.code in INVALID_CODES else "provider"
+
+
+def _lost(step: Download, message: str) -> TaskAbandoned:
+    return TaskAbandoned(task=step.task.id, kind="lost", message=message)
+
+
+def _numbered(name: str, number: int) -> str:
+    """`clip.mp4`, then `clip-2.mp4` for a second output of one prediction."""
+    path = PurePosixPath(name)
+    return name if number == 1 else str(path.with_stem(f"{path.stem}-{number}"))

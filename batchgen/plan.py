@@ -1,0 +1,194 @@
+"""What to do next for one task, and what a run would do and cost. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, assert_never
+
+from batchgen.money import Micros
+from batchgen.state import LOST, REJECTED, Stage, Status, TaskState
+from batchgen.tasks import Task
+
+Retry = Literal["rejected", "absent", "uncertain"]
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Buy one prediction, after `delay` seconds."""
+
+    task: Task
+    attempt: int
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Look at a prediction until it ends."""
+
+    task: Task
+    attempt: int
+    prediction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Fetch what a prediction made."""
+
+    task: Task
+    attempt: int
+    prediction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Do no more for this task in this session."""
+
+    task: Task
+    kind: str
+    message: str
+
+
+Step = Submit | Await | Download | Abandon
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user allows; times in seconds.
+
+    `attempts` counts paid attempts of one session that the provider failed.
+    """
+
+    attempts: int = 1
+    backoff: float = 5.0
+    longest_backoff: float = 300.0
+    retry: frozenset[Retry] = field(default_factory=frozenset)
+
+
+def next_step(
+    task: Task, state: TaskState, policy: Policy, before: int = 0
+) -> Step | None:
+    """The one decision of the loop; None when nothing is to be done by this session.
+
+    `before` is how many attempts the task had when the session opened: counted
+    attempts start afresh with every session.
+    """
+    match state.status:
+        case Status.PENDING:
+            return _buy_or_give_up(task, state, policy, before)
+        case Status.FAILED:
+            fresh = len(state.attempts) == before
+            return _submit(task, state) if fresh and _again(state, policy) else None
+        case Status.UNCERTAIN:
+            accepted_twice = "uncertain" in policy.retry
+            old = len(state.attempts) == before
+            return _submit(task, state) if accepted_twice and old else None
+        case Status.RENDERING:
+            return Await(task, len(state.attempts), state.prediction)
+        case Status.DOWNLOADING:
+            return Download(task, len(state.attempts), state.prediction)
+        case Status.DONE | Status.SUBMITTING:
+            return None
+        case _:
+            assert_never(state.status)
+
+
+def _again(state: TaskState, policy: Policy) -> bool:
+    """Whether a task that an earlier session gave up is tried once more."""
+    kind = state.trouble.kind if state.trouble else ""
+    if kind in LOST:
+        return False
+    return kind not in REJECTED or "rejected" in policy.retry
+
+
+def _buy_or_give_up(
+    task: Task, state: TaskState, policy: Policy, before: int
+) -> Step | None:
+    trouble = state.trouble
+    if trouble is None:
+        return _submit(task, state)
+    old = len(state.attempts) == before
+    if old and _again(state, policy):
+        return _submit(task, state)
+    if trouble.kind in ("provider", "cancelled"):
+        failures = _failures(state, before)
+        if trouble.kind == "provider" and failures < policy.attempts:
+            pause = min(policy.backoff * 2.0 ** (failures - 1), policy.longest_backoff)
+            return _submit(task, state, pause)
+    elif trouble.retryable:
+        return _submit(task, state, _pause(state, before))
+    kind = "refused" if trouble.kind == "model" else trouble.kind
+    return Abandon(task, kind, trouble.message)
+
+
+def _failures(state: TaskState, before: int) -> int:
+    recent = state.attempts[before:]
+    return sum(attempt.stage is Stage.FAILED for attempt in recent)
+
+
+def _pause(state: TaskState, before: int) -> float:
+    """Before repeating what was free: as told, else doubling from a second."""
+    if state.trouble and state.trouble.retry_after_ms is not None:
+        return state.trouble.retry_after_ms / 1000
+    tries = len(state.attempts) - before
+    return min(_FIRST_PAUSE * 2.0 ** max(0, tries - 1), _LONGEST_PAUSE)
+
+
+def _submit(task: Task, state: TaskState, delay: float = 0.0) -> Submit:
+    return Submit(task, len(state.attempts) + 1, delay)
+
+
+Change = Literal["new", "changed", "renamed", "done", "open", "failed"]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run would do and cost, added up task by task.
+
+    `rows` are the tasks to buy, grouped by their first label: clips, seconds, cost.
+    """
+
+    total: int = 0
+    to_buy: int = 0
+    seconds: int = 0
+    cost: Micros = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, tuple[int, int, Micros]] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+    def add(self, task: Task, change: Change, group: str) -> None:
+        """Count one task of the manifest."""
+        self.total += 1
+        self.counts[change] = self.counts.get(change, 0) + 1
+        if change in ("new", "changed", "failed"):
+            self.to_buy += 1
+            self.seconds += task.seconds
+            self.cost += task.price
+            clips, seconds, cost = self.rows.get(group, (0, 0, 0))
+            self.rows[group] = (
+                clips + 1,
+                seconds + task.seconds,
+                cost + task.price,
+            )
+
+
+def change_of(
+    task: Task,
+    states: Mapping[str, TaskState],
+    slugs: Mapping[str, str],
+    policy: Policy,
+) -> Change:
+    """What this run makes of a task; `slugs` maps a known slug to its task id."""
+    state = states.get(task.id)
+    if state is None:
+        return "changed" if slugs.get(task.slug, task.id) != task.id else "new"
+    match next_step(task, state, policy, len(state.attempts)):
+        case Submit():
+            return "failed" if state.attempts else "new"
+        case None if state.status is Status.DONE:
+            planned = state.planned
+            same = planned is None or planned.slug == task.slug
+            return "done" if same else "renamed"
+        case _:
+            return "open"

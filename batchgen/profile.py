@@ -1,0 +1,131 @@
+"""What we know of one service: its settle times, limits, refusals and pace.
+
+The numbers are those of the service's own documentation where it gives any, else
+the safe choice that stands beside them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+LIVE_BASE_URL = "https://api.wavespeed.ai"
+
+Meaning = Literal["done", "failed", "cancelled", "gone", "waiting"]
+
+# Words seen in the service's own clients; an unknown word means: keep waiting.
+STATUS_WORDS: dict[str, Meaning] = {
+    "completed": "done",
+    "succeeded": "done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+    "timeout": "failed",
+    "deleted": "gone",
+}
+
+# A submission answered so was not accepted (money-and-crashes.md, section 7). All
+# that is not here is in doubt.
+REFUSED = frozenset(
+    {400, 404, 405, 406, 411, 413, 414, 415, 421, 422, 426, 428, 431, 451, 501, 505}
+)
+NO_CREDIT_CODES = frozenset({402, 1407})
+NO_CREDIT_WORDS = ("insufficient credit", "top up your account")
+MODERATION_CODES = frozenset({1200})
+INVALID_CODES = frozenset({1400, 1401, 1402})
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One service's habits; times in seconds.
+
+    Attributes:
+        name: in the journal and in messages.
+        accept_settle: a request that left us arrives within this time or never.
+        list_settle: after this time the history is complete.
+        window_before: how much earlier than our clock says a prediction may be dated.
+        poll_first: first look at a new prediction.
+        poll_every: further looks, stretching by `poll_growth` up to `poll_longest`.
+        patience: no request got any answer for this long at the start: give up.
+        endurance: the same later in the session.
+        drop_grace: a 404 this soon after acceptance is replica lag.
+        concurrency: predictions in flight, unless the manifest says otherwise.
+        starts: submissions a minute; None for no limit.
+        reads: status reads a second over all tasks.
+        rate_pause: everybody waits so long after a 429 that names no time.
+        bytes_per_second: of a clip; what free disk is judged by.
+        loopback: downloads may come from 127.0.0.1 over plain http.
+    """
+
+    name: str
+    accept_settle: float
+    list_settle: float
+    window_before: float
+    poll_first: float
+    poll_every: float
+    poll_growth: float
+    poll_longest: float
+    patience: float
+    endurance: float
+    drop_grace: float
+    concurrency: int
+    starts: int | None
+    reads: int
+    rate_pause: float
+    bytes_per_second: int
+    loopback: bool
+    task_timeout: float = 3600.0
+    backoff_first: float = 1.0
+    backoff_longest: float = 60.0
+
+
+WAVESPEED = Profile(
+    name="wavespeed",
+    accept_settle=600,  # undocumented; ten minutes is far beyond any proxy's limit
+    list_settle=60,  # undocumented
+    window_before=180,
+    poll_first=20,  # a 4K clip takes minutes; the vendor asks for 5 s or more
+    poll_every=5,
+    poll_growth=1.15,
+    poll_longest=10,
+    patience=30,
+    endurance=600,
+    drop_grace=600,
+    concurrency=3,  # a new account's documented limits
+    starts=5,
+    reads=5,
+    rate_pause=65,  # the service's windows reset each minute
+    bytes_per_second=15_000_000,  # nobody publishes it; an estimate
+    loopback=False,
+)
+
+SANDBOX = Profile(
+    name="sandbox",
+    accept_settle=2,
+    list_settle=1,
+    window_before=180,
+    poll_first=0.6,
+    poll_every=0.3,
+    poll_growth=1.3,
+    poll_longest=3,
+    patience=5,
+    endurance=600,
+    drop_grace=5,
+    concurrency=64,
+    starts=None,
+    reads=200,
+    rate_pause=1,
+    bytes_per_second=4_000_000,
+    loopback=True,
+    backoff_first=0.2,
+    backoff_longest=5,
+)
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether an address of the API is on this machine, so a sandbox."""
+    return urlsplit(base_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def profile_of(base_url: str) -> Profile:
+    """The habits of the service behind an address."""
+    return SANDBOX if is_loopback(base_url) else WAVESPEED

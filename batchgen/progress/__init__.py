@@ -1,0 +1,91 @@
+"""Observers of a run: three bars on a terminal, plain lines everywhere else."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TextIO
+
+from batchgen.events import Event
+from batchgen.money import Micros
+from batchgen.progress.bars import Bars
+from batchgen.progress.lines import Lines
+from batchgen.recorder import Observer
+from batchgen.report.lines import Narrator
+from batchgen.tally import Tally
+
+__all__ = ["Bars", "Lines", "Observers", "observers"]
+
+
+def observers(
+    stream: TextIO,
+    *,
+    is_tty: bool,
+    utf8: bool,
+    quiet: bool,
+    verbose: bool,
+    log: TextIO,
+    now: Callable[[], datetime],
+    timestamps: bool,
+    run: str = "",
+    cost: Micros | None = None,
+) -> "Observers":
+    """Bars or lines on the stream, and always lines in the log.
+
+    Args:
+        stream: stderr, usually.
+        is_tty: whether the stream is a terminal that can move its cursor.
+        utf8: whether the stream takes any letter.
+        quiet: only start, problems and end; no bars.
+        verbose: also every submission.
+        log: the run's log, open for appending; whoever opened it closes it.
+        now: the time of day, in the zone that lines show.
+        timestamps: whether lines on the stream begin with the time.
+        run: the run's name, for the first line.
+        cost: what this session would buy, for the first line.
+    """
+    shown: Observer
+    if is_tty and not quiet:
+        shown = Bars(stream, utf8=utf8, verbose=verbose, now=now)
+    else:
+        shown = Lines(
+            stream,
+            Narrator(run, cost),
+            utf8=utf8,
+            quiet=quiet,
+            verbose=verbose,
+            now=now,
+            timestamps=timestamps,
+        )
+    kept = Lines(log, Narrator(run, cost), verbose=verbose, now=now)
+    return Observers((shown, kept))
+
+
+class Observers:
+    """Passes everything on, in order."""
+
+    def __init__(self, them: Sequence[Observer]) -> None:
+        self._them = tuple(them)
+
+    def event(self, event: Event, tally: Tally) -> None:
+        """An event was applied to the tally."""
+        for one in self._them:
+            one.event(event, tally)
+
+    def notice(self, text: str) -> None:
+        """Something that is no event."""
+        for one in self._them:
+            one.notice(text)
+
+    def received(self, count: int) -> None:
+        """Bytes of a download arrived; called from any thread."""
+        for one in self._them:
+            one.received(count)
+
+    def alive(self, tally: Tally) -> None:
+        """Time passes."""
+        for one in self._them:
+            one.alive(tally)
+
+    def close(self) -> None:
+        """The session is over."""
+        for one in self._them:
+            one.close()

@@ -1,0 +1,56 @@
+"""`${VAR}` in what was written by hand; never in rows of data."""
+
+import re
+from collections.abc import Mapping
+
+from batchgen.findings import Mistake
+
+_VARIABLE = re.compile(
+    r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"(?::(?P<kind>[-?])(?P<word>[^}]*))?\}|\$\{[^}]*\}?"
+)
+
+
+def expand(
+    text: str, environ: Mapping[str, str]
+) -> tuple[str, list[tuple[str, Mistake]]]:
+    """Fill in variables; what is wrong comes with its piece of the text."""
+    mistakes: list[tuple[str, Mistake]] = []
+
+    def fill(match: re.Match[str]) -> str:
+        whole, name = match.group(), match["name"]
+        if whole == "$${":
+            return "${"
+        if name is None:
+            mistakes.append((whole, _malformed(whole)))
+            return ""
+        value = environ.get(name, "")
+        if value:
+            return value
+        if match["kind"] == "-":
+            return match["word"]
+        mistakes.append((whole, _unset(name, match["word"] or "")))
+        return ""
+
+    return _VARIABLE.sub(fill, text), mistakes
+
+
+def _malformed(whole: str) -> Mistake:
+    return Mistake(
+        (),
+        "bad-variable",
+        f"`{whole}` is not the name of an environment variable",
+        advice="write ${NAME}, ${NAME:-default} or ${NAME:?message}, "
+        "or $${ for a literal ${",
+    )
+
+
+def _unset(name: str, reason: str) -> Mistake:
+    return Mistake(
+        (),
+        "unset-variable",
+        f"environment variable {name} is not set",
+        reason,
+        advice=f"set it, give a default with ${{{name}:-…}}, "
+        "or write $${ for a literal ${",
+    )

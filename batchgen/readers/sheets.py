@@ -1,0 +1,166 @@
+"""From the rows of a table to tasks as they are written elsewhere."""
+
+from collections.abc import Callable
+from typing import Any
+
+from batchgen.findings import Finding, Mistake, Place
+from batchgen.models import Model
+from batchgen.readers import cells
+from batchgen.readers.csv import Row, Table, scene_of
+from batchgen.readers.nodes import Origin
+from batchgen.spelling import near
+
+OWN: dict[str, Callable[[str], Any]] = {
+    "id": lambda cell: cells.text(cell, "id"),
+    "model": lambda cell: cells.text(cell, "model"),
+    "output": lambda cell: cells.text(cell, "output"),
+    "take": lambda cell: cells.whole(cell, "take"),
+    "takes": lambda cell: cells.whole(cell, "takes"),
+    "price": lambda cell: cells.number(cell, "price"),
+    "extra": lambda cell: cells.structure(cell, "object"),
+}
+
+
+class Sheet:
+    """How the columns of one table set the fields of one model."""
+
+    def __init__(self, table: Table, model: Model) -> None:
+        self.table = table
+        self.findings: list[Finding] = []
+        self.labels: list[tuple[int, str]] = []
+        self._fields: list[tuple[int, str, Callable[[str], Any]]] = []
+        self._scenes: list[tuple[int, int, str]] = []
+        self._blank: list[int] = []
+        self._prompt: int | None = None
+        self._ratio = ""
+        known = [*model.fields, *OWN, "scene_1", "scene_1_duration"]
+        for column in table.columns:
+            scene = scene_of(column.name)
+            if not column.name:
+                self._blank.append(column.index)
+            elif scene and "multi_prompt" in model.fields:
+                self._scenes.append((column.index, *scene))
+            elif column.name in model.fields:
+                schema = model.fields[column.name]
+                read = cells.reader(column.name, schema)
+                self._fields.append((column.index, column.name, read))
+            elif column.name in OWN:
+                self._fields.append((column.index, column.name, OWN[column.name]))
+            else:
+                self._label(column.index, column.name, column.shown, known)
+            if column.name == "prompt":
+                self._prompt = column.index
+
+    def task(self, row: Row) -> tuple[dict[str, Any], list[Finding]]:
+        """The task a row describes, and what is wrong with it."""
+        values = row.cells
+        if len(values) > len(self.table.columns):
+            return {}, [self._extra_cell(row)]
+        data: dict[str, Any] = {}
+        mistakes: list[Mistake] = []
+        count = len(values)
+        for index, name, read in self._fields:
+            if index < count and values[index]:
+                try:
+                    data[name] = read(values[index])
+                except cells.CellError as error:
+                    mistakes.append(error.at(name))
+        if self._scenes:
+            self._read_scenes(values, data, mistakes)
+        labels = {
+            name: values[index]
+            for index, name in self.labels
+            if index < count and values[index]
+        }
+        if labels:
+            data["labels"] = labels
+        if not self._ratio and "aspect_ratio" in data:
+            self._note_ratio(row, data["aspect_ratio"])
+        findings = [Origin(row).finding(mistake) for mistake in mistakes]
+        findings += self._blank_headers(row)
+        return data, findings
+
+    def note(self) -> Finding | None:
+        """What was read differently from how it was written, for the whole file."""
+        parts = []
+        delimiter = self.table.delimiter
+        if delimiter != ",":
+            shown = {"\t": "tab"}.get(delimiter, f"`{delimiter}`")
+            parts.append(f"read {shown} as the delimiter")
+        if self._ratio:
+            parts.append(("" if parts else "read ") + self._ratio)
+        if not parts:
+            return None
+        place = Place(self.table.file, self.table.header_line, 1, 2)
+        message = f"{' and '.join(parts)}."
+        return Finding(place, "spreadsheet", message, severity="note")
+
+    def _label(self, index: int, name: str, shown: str, known: list[str]) -> None:
+        meant = near(name, known, cutoff=0.8)
+        if not meant:
+            self.labels.append((index, name))
+            return
+        header = Row(self.table, self.table.header_line, [], self._header())
+        place = list(header.places())[index]
+        message = f"unknown column `{shown}`"
+        label = f"did you mean `{meant}`?"
+        fix = "rename it; a label needs a name of its own"
+        self.findings.append(Finding(place, "unknown-key", message, label, fix))
+
+    def _header(self) -> str:
+        return self.table.delimiter.join(column.shown for column in self.table.columns)
+
+    def _read_scenes(
+        self, values: list[str], data: dict[str, Any], mistakes: list[Mistake]
+    ) -> None:
+        scenes: dict[int, dict[str, Any]] = {}
+        for index, number, part in self._scenes:
+            if index >= len(values) or not values[index]:
+                continue
+            try:
+                read = cells.whole if part == "duration" else cells.text
+                scenes.setdefault(number, {})[part] = read(
+                    values[index],
+                    f"scene_{number + 1}{'_duration' * (part != 'prompt')}",
+                )
+            except cells.CellError as error:
+                mistakes.append(error.at("multi_prompt", number, part))
+        if scenes and "multi_prompt" in data:
+            message = "scenes stand in scene columns or in multi_prompt, not both"
+            mistakes.append(Mistake(("multi_prompt",), "two-sources", message))
+        elif scenes:
+            data["multi_prompt"] = [scenes[number] for number in sorted(scenes)]
+
+    def _extra_cell(self, row: Row) -> Finding:
+        extra = len(row.cells) - len(self.table.columns)
+        places = list(row.places())
+        first = len(self.table.columns) if self._prompt is None else self._prompt
+        start, last = places[first], places[min(first + extra, len(places) - 1)]
+        end = last.end if last.line == start.line else start.end
+        noun = "prompt" if self._prompt is not None else "text"
+        return Finding(
+            Place(row.file, start.line, start.column, end),
+            "extra-cell",
+            f"this row has {len(row.cells)} cells, "
+            f"the header has {len(self.table.columns)}",
+            f"the `{self.table.delimiter}` inside the {noun} split it",
+            f"put the {noun} in double quotes, or re-save from the spreadsheet app, "
+            "which does it for you",
+        )
+
+    def _blank_headers(self, row: Row) -> list[Finding]:
+        for index in self._blank:
+            if index < len(row.cells) and row.cells[index]:
+                place = list(row.places())[index]
+                message = "this column has no name in the header"
+                return [Finding(place, "blank-header", message)]
+        return []
+
+    def _note_ratio(self, row: Row, value: object) -> None:
+        column = self.table.column(("aspect_ratio",))
+        written = row.cells[column.index] if column else ""
+        if ":" in written and written != value:
+            self._ratio = (
+                f"{written} in row {row.line} as {value} "
+                "(spreadsheets turn ratios into times)"
+            )

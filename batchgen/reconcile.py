@@ -1,0 +1,146 @@
+"""Settles attempts of unknown fate against the API's own history.
+
+The decisions are pure. The scan only reads, and whatever it cannot prove it calls
+inconclusive.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from batchgen.answers import Prediction, when
+from batchgen.errors import Unavailable
+from batchgen.profile import Profile
+
+_MOST_PASSES = 4
+
+History = Callable[[str, datetime, datetime], Awaitable[list[Prediction]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An attempt of unknown fate.
+
+    `fingerprint` is equal for equal request bodies: doubts that share one are
+    interchangeable. `since` and `until` are when it can have left us, by the
+    service's clock.
+    """
+
+    task: str
+    attempt: int
+    model: str
+    fingerprint: str
+    since: datetime
+    until: datetime
+
+    def settled_at(self, profile: Profile) -> datetime:
+        """From this moment on an empty history proves something."""
+        wait = profile.accept_settle + profile.list_settle
+        return self.until + timedelta(seconds=wait)
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """This prediction is that attempt's."""
+
+    doubt: Doubt
+    prediction: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one look at the history says of every doubt.
+
+    `missing` was not found where its inputs would have shown; `unclear` cannot be
+    told, because the history hides inputs or could not be read whole.
+    """
+
+    adopted: tuple[Adoption, ...] = ()
+    missing: tuple[Doubt, ...] = ()
+    unclear: tuple[Doubt, ...] = ()
+
+
+def judge(
+    doubts: Sequence[Doubt],
+    listed: Iterable[Prediction],
+    owned: AbstractSet[str],
+    fingerprint: Callable[[Prediction], str | None],
+    profile: Profile,
+) -> Verdict:
+    """Match doubts to listed predictions, oldest to oldest inside equal bodies.
+
+    Args:
+        doubts: open questions, in the order in which they left us.
+        listed: complete history over every doubt's window.
+        owned: predictions that belong to an attempt already; never candidates.
+        fingerprint: of a listed prediction; None where its inputs are hidden.
+        profile: how far the service's dates may be off.
+    """
+    known = set(owned)
+    rows = sorted(
+        (row for row in listed if row.id not in owned), key=lambda row: row.created_at
+    )
+    adopted, missing, unclear = [], [], []
+    for doubt in sorted(doubts, key=lambda doubt: doubt.since):
+        near = [
+            row for row in rows if row.id not in known and _near(row, doubt, profile)
+        ]
+        equal = [row for row in near if fingerprint(row) == doubt.fingerprint]
+        if equal:
+            peers = sum(other.fingerprint == doubt.fingerprint for other in doubts)
+            note = "ambiguous" if len(equal) > peers else ""
+            known.add(equal[0].id)
+            adopted.append(Adoption(doubt, equal[0].id, note))
+        elif any(fingerprint(row) is None for row in near):
+            unclear.append(doubt)
+        else:
+            missing.append(doubt)
+    return Verdict(tuple(adopted), tuple(missing), tuple(unclear))
+
+
+def _near(row: Prediction, doubt: Doubt, profile: Profile) -> bool:
+    created = when(row.created_at)
+    if row.model != doubt.model:
+        return False
+    if created is None:
+        return True  # undated: it cannot be ruled out
+    first = doubt.since - timedelta(seconds=profile.window_before)
+    last = doubt.until + timedelta(seconds=profile.accept_settle)
+    return first <= created <= last
+
+
+async def scan(
+    history: History, doubts: Sequence[Doubt], profile: Profile
+) -> list[Prediction] | None:
+    """Everything of the doubts' models in their windows; None when inconclusive.
+
+    Pages drift while they are read, so a scan is repeated until two passes agree.
+    """
+    spans = _spans(doubts, profile)
+    before: set[str] | None = None
+    for _ in range(_MOST_PASSES):
+        rows: list[Prediction] = []
+        try:
+            for model, (since, until) in spans.items():
+                rows += await history(model, since, until)
+        except Unavailable:
+            return None
+        found = {row.id for row in rows}
+        if found == before:
+            return rows
+        before = found
+    return None
+
+
+def _spans(
+    doubts: Sequence[Doubt], profile: Profile
+) -> dict[str, tuple[datetime, datetime]]:
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    for doubt in doubts:
+        since = doubt.since - timedelta(seconds=profile.window_before)
+        until = doubt.until + timedelta(seconds=profile.accept_settle)
+        first, last = spans.get(doubt.model, (since, until))
+        spans[doubt.model] = (min(first, since), max(last, until))
+    return spans

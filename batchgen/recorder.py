@@ -1,0 +1,58 @@
+"""Where an event becomes a fact: tally, journal and observers, in one breath."""
+
+from typing import Protocol
+
+from batchgen.events import Event
+from batchgen.journal import Journal
+from batchgen.tally import Tally
+
+
+class Observer(Protocol):
+    """Told of everything that happens; it decides nothing."""
+
+    def event(self, event: Event, tally: Tally) -> None:
+        """An event was taken into the tally."""
+
+    def notice(self, text: str) -> None:
+        """Something a person wants to know that is not an event."""
+
+    def received(self, count: int) -> None:
+        """Bytes of a download arrived; called from any thread."""
+
+    def alive(self, tally: Tally) -> None:
+        """Nothing was heard for five minutes."""
+
+    def close(self) -> None:
+        """The session is over."""
+
+
+class Recorder:
+    """The runner's pen: nothing else appends to the journal."""
+
+    def __init__(self, journal: Journal, tally: Tally, observer: Observer) -> None:
+        self.tally = tally
+        self.observer = observer
+        self._journal = journal
+
+    def record(self, event: Event) -> int:
+        """Take an event in and queue its line; its number, for `durable`.
+
+        There is no await in here: between a check of the ledger and the reservation
+        nothing can happen.
+
+        Raises:
+            JournalError: the event cannot follow what was recorded before.
+            StoreError: an earlier write failed; nothing is taken in any more.
+        """
+        self.tally.apply(event)
+        number = self._journal.append(event)
+        self.observer.event(event, self.tally)
+        return number
+
+    async def durable(self, number: int) -> None:
+        """Come back once that line is on the platter."""
+        await self._journal.durable(number)
+
+    async def write(self, event: Event) -> None:
+        """Take an event in and wait until it is durable."""
+        await self.durable(self.record(event))

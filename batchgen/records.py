@@ -1,0 +1,165 @@
+"""A record: one line of the journal, an event with its number, time and checksum.
+
+`{"v":1,"n":42,"t":"AttemptStarted","at":"…", … ,"c":"9f1c20ab"}`: ASCII, ended by a
+line feed, `n` contiguous from 1 over the whole file, `c` the CRC-32 of everything
+before the fixed tail of 16 bytes. The checksum is against accidents only: an edited
+line stops spending, it does not authenticate anybody.
+"""
+
+import json
+from array import array
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from zlib import crc32
+
+from batchgen.errors import JournalDamaged, JournalError
+from batchgen.events import KNOWN, Event, dump, parse
+
+FORMAT = 1
+MAX_LINE = 64 * 1024
+_TAIL = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event that was written down: `n` counts from 1, `at` is for people."""
+
+    n: int
+    at: str
+    event: Event
+
+
+def encode(record: Record) -> bytes:
+    """The line, with its line feed.
+
+    Raises:
+        JournalError: the line would pass 64 KiB.
+    """
+    fields = dump(record.event)
+    head = {"v": FORMAT, "n": record.n, "t": fields.pop("t"), "at": record.at}
+    text = json.dumps(
+        head | fields, ensure_ascii=True, allow_nan=False, separators=(",", ":")
+    )
+    body = text[:-1].encode("ascii")
+    line = body + b',"c":"%08x"}\n' % crc32(body)
+    if len(line) > MAX_LINE:
+        raise JournalError(f"a record of {len(line)} bytes does not fit a line")
+    return line
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a journal's bytes say.
+
+    `last` is the highest number, which includes records named `x-…` that are ignored.
+    `keep` is the length of the good part; what lies behind it is the torn tail.
+    `unended` means that the last good line lacks only its line feed.
+    """
+
+    records: tuple[Record, ...]
+    last: int
+    keep: int
+    torn: bytes
+    unended: bool
+
+
+def replay(data: bytes) -> Replay:
+    """Read a whole journal.
+
+    An unterminated or zeroed last line is a torn tail: a batch that was never
+    acknowledged. Junk between two records is harmless for the same reason, and
+    because the numbers stay contiguous.
+
+    Raises:
+        JournalDamaged: a record is missing, edited, doubled with another content, or
+            written by a newer batchgen: reading is fine, spending is not.
+    """
+    reader = _Reader()
+    lines = data.split(b"\n")
+    last = lines.pop()
+    for number, line in enumerate(lines, 1):
+        reader.take(line, number)
+    unended = reader.take(last, len(lines) + 1, torn_is_fine=True)
+    # Junk that ends in a line feed stays: only what has none could be glued to the
+    # next record.
+    keep = len(data) if unended else len(data) - len(last)
+    return Replay(tuple(reader.records), reader.last, keep, data[keep:], unended)
+
+
+class _Reader:
+    """The verdict on every line, in order."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self._sums = array("I")
+
+    @property
+    def last(self) -> int:
+        """The highest number so far."""
+        return len(self._sums)
+
+    def take(self, line: bytes, number: int, *, torn_is_fine: bool = False) -> bool:
+        """Take a line; False if it is junk that nobody was promised."""
+        value = _parsed(line)
+        if value is None:
+            return False
+        summed = _checksum(line)
+        if summed is None:
+            if torn_is_fine:
+                return False
+            _damaged(number, "was edited or damaged: its checksum does not fit")
+        if value.get("v") != FORMAT:
+            _damaged(number, "was written by a newer batchgen")
+        n = value.get("n")
+        if not isinstance(n, int) or n < 1:
+            _damaged(number, "has no number")
+        if n <= len(self._sums):
+            if self._sums[n - 1] != summed:
+                _damaged(number, f"repeats record {n} with another content")
+            return True
+        if n != len(self._sums) + 1:
+            _damaged(number, f"is record {n}; record {len(self._sums) + 1} is missing")
+        self._sums.append(summed)
+        if not str(value.get("t")).startswith("x-"):
+            self.records.append(_record(n, value, number))
+        return True
+
+
+def _record(n: int, value: dict[str, Any], number: int) -> Record:
+    kind = value.get("t")
+    if kind not in KNOWN:
+        _damaged(number, f"holds {kind!r}, which this batchgen does not know")
+    try:
+        return Record(n, str(value.get("at", "")), parse(value))
+    except ValueError:
+        _damaged(number, f"is not a proper {kind}")
+
+
+def _checksum(line: bytes) -> int | None:
+    """The checksum of a line if it fits."""
+    body, tail = line[:-_TAIL], line[-_TAIL:]
+    summed = crc32(body)
+    return summed if tail == b',"c":"%08x"}' % summed else None
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The object of a line; None for a blank line, zeros or any other junk."""
+    if not line.startswith(b"{"):
+        return None
+    try:
+        value = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _damaged(number: int, what: str) -> NoReturn:
+    raise JournalDamaged(
+        f"line {number} of the state file {what}",
+        advice="Nothing was submitted. Reading commands still work; restore the file "
+        "from before the change to go on.",
+    )

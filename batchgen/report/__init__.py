@@ -1,0 +1,47 @@
+"""What came of a run: data for machines, a sheet, and texts for people. Pure."""
+
+from batchgen.report.ending import Ending, exit_code
+from batchgen.report.lines import Level, Line, Narrator, alive
+from batchgen.report.quote import First, Quote, plan_text
+from batchgen.report.sheet import Sheet, results_csv
+from batchgen.report.standing import runs_text, status_text
+from batchgen.report.summary import (
+    Failure,
+    Row,
+    Runs,
+    Status,
+    Summary,
+    known,
+    runs,
+    status,
+    summarise,
+    to_json,
+)
+from batchgen.report.text import end_text
+
+__all__ = [
+    "Ending",
+    "Failure",
+    "First",
+    "Level",
+    "Line",
+    "Narrator",
+    "Quote",
+    "Row",
+    "Runs",
+    "Sheet",
+    "Status",
+    "Summary",
+    "alive",
+    "end_text",
+    "exit_code",
+    "known",
+    "plan_text",
+    "results_csv",
+    "runs",
+    "runs_text",
+    "status",
+    "status_text",
+    "summarise",
+    "to_json",
+]

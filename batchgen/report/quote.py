@@ -1,0 +1,173 @@
+"""What `plan` says before a cent is spent. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from batchgen import terminal
+from batchgen.money import Micros, dollars
+from batchgen.plan import Plan
+from batchgen.report.words import about, clips
+
+_ROWS = 20
+_PROMPT_LINES = 3
+_COLUMNS = 80
+_INDENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first clip to buy, so that a person sees one prompt as it is sent."""
+
+    slug: str
+    hash: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Everything the plan's page shows.
+
+    Attributes:
+        run: the run's name.
+        model: the model's title.
+        plan: what would be done, and its cost.
+        cap: for the run's whole life; None without one.
+        committed: what the cap is held against already.
+        axis: heading of the rows: the name of the first axis.
+        product: how the clips multiply; empty if there is nothing to say.
+        first: the first clip to buy.
+        pace: `3 at a time, 5 starts a minute`.
+        eta_s: how long it may take; None if unknown.
+        measured: whether `eta_s` rests on clips of this account.
+        plan_id: what `--plan` takes.
+        command: what starts it.
+        fresh: no run of this name exists yet.
+        done_cost: what the clips that are done have cost.
+    """
+
+    run: str
+    model: str
+    plan: Plan
+    cap: Micros | None
+    plan_id: str
+    command: str
+    committed: Micros = 0
+    axis: str = "clips"
+    product: str = ""
+    first: First | None = None
+    pace: str = ""
+    eta_s: float | None = None
+    measured: bool = False
+    fresh: bool = True
+    done_cost: Micros = 0
+
+
+def plan_text(quote: Quote) -> str:
+    """The page: what changed, what it costs, one prompt, and how to start."""
+    blocks = (
+        [_head(quote)],
+        _changes(quote),
+        _table(quote),
+        [*_product(quote), *_prompt(quote)],
+        _start(quote),
+    )
+    texts = ("\n".join(map(terminal.safe, block)) for block in map(list, blocks))
+    return "\n\n".join(filter(None, texts)) + "\n"
+
+
+def _head(quote: Quote) -> str:
+    state = "no run yet" if quote.fresh else "continues a run"
+    return "   ".join((quote.run, quote.model, clips(quote.plan.total), state))
+
+
+def _changes(quote: Quote) -> Iterator[str]:
+    """Only for a run that exists: signs beside their words."""
+    if quote.fresh:
+        return
+    counts = quote.plan.counts
+    spent = f" ({dollars(quote.done_cost)})" if quote.done_cost else ""
+    parts = (
+        ("+", counts.get("new", 0), "new"),
+        ("~", counts.get("changed", 0), "changed"),
+        ("!", counts.get("failed", 0), "failed, tried again"),
+        (">", counts.get("renamed", 0), "renamed"),
+        ("-", len(quote.plan.removed), "removed"),
+        ("o", counts.get("open", 0), "open, not bought again"),
+        ("=", counts.get("done", 0), f"done already{spent}"),
+    )
+    shown = [f"{sign} {count:,} {name}" for sign, count, name in parts if count]
+    yield "  " + "   ".join(shown)
+
+
+def _table(quote: Quote) -> Iterator[str]:
+    plan = quote.plan
+    if not plan.to_buy:
+        yield "  nothing to buy"
+        return
+    total = ("to buy", f"{plan.to_buy:,}", f"{plan.seconds:,}", dollars(plan.cost))
+    head = (quote.axis, "clips", "seconds", "cost")
+    rows = [head, *_rows(plan), total]
+    names = max(10, *(terminal.width(row[0]) for row in rows))
+    widths = [
+        max(least, *(len(row[n]) for row in rows))
+        for n, least in ((1, 8), (2, 8), (3, 9))
+    ]
+    lines = [_row(row, names, widths) for row in rows]
+    yield from lines[:-1]
+    yield "  " + "-" * (terminal.width(lines[-1]) - 2)
+    yield f"{lines[-1]}     {_cap(quote)}"
+
+
+def _rows(plan: Plan) -> Iterator[tuple[str, str, str, str]]:
+    for name, (count, seconds, cost) in islice(plan.rows.items(), _ROWS):
+        label = terminal.cut(terminal.safe(name), 36)
+        yield label, f"{count:,}", f"{seconds:,}", dollars(cost)
+    rest = list(plan.rows.values())[_ROWS:]
+    if rest:
+        count, seconds, cost = map(sum, zip(*rest, strict=True))
+        label = f"({len(rest):,} more)"
+        yield label, f"{count:,}", f"{seconds:,}", dollars(cost)
+
+
+def _row(row: Sequence[str], names: int, widths: Sequence[int]) -> str:
+    numbers = (
+        cell.rjust(width + 2) for cell, width in zip(row[1:], widths, strict=True)
+    )
+    return f"  {terminal.left(row[0], names)}{''.join(numbers)}"
+
+
+def _cap(quote: Quote) -> str:
+    if quote.cap is None:
+        return "no cap yet"
+    left = quote.cap - quote.committed - quote.plan.cost
+    verb = "leaves" if left >= 0 else "short by"
+    return f"cap {dollars(quote.cap)}, {verb} {dollars(abs(left))}"
+
+
+def _product(quote: Quote) -> Iterator[str]:
+    if quote.product:
+        yield f"  {quote.product}"
+
+
+def _prompt(quote: Quote) -> Iterator[str]:
+    first = quote.first
+    if first is None:
+        return
+    yield f"  first prompt ({first.slug}, {first.hash}):"
+    room = _COLUMNS - _INDENT - 2
+    lines = terminal.wrap(terminal.safe(first.prompt), room)
+    shown = list(islice(lines, _PROMPT_LINES))
+    if next(lines, None) is not None:
+        shown[-1] += " …"
+    yield from (" " * _INDENT + line for line in shown)
+
+
+def _start(quote: Quote) -> Iterator[str]:
+    parts = [f"pace {quote.pace}"] if quote.pace else []
+    if quote.eta_s is not None:
+        guess = "" if quote.measured else " (guess: no timings yet)"
+        parts.append(f"{about(quote.eta_s)}{guess}")
+    if parts and quote.plan.to_buy:
+        yield "  " + "   ".join(parts)
+    yield f"  plan {quote.plan_id}   start with: {quote.command}"

@@ -1,0 +1,92 @@
+"""results.csv: one row a task, for the spreadsheet people. Pure."""
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from batchgen.money import plain
+from batchgen.report.summary import error_of, file_of
+from batchgen.state import TaskState, word
+from batchgen.tally import Tally
+from batchgen.tasks import Task
+
+OURS = (
+    "bg_slug",
+    "bg_hash",
+    "bg_status",
+    "bg_file",
+    "bg_cost_usd",
+    "bg_seconds",
+    "bg_error",
+    "bg_prediction",
+)
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_LINES = re.compile(r"(\r\n|\r|\n)")
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The spreadsheet a run was made from: its columns, and each task's cells."""
+
+    columns: Sequence[str]
+    cells: Mapping[str, Sequence[str]]
+
+
+def results_csv(tasks: Sequence[Task], tally: Tally, sheet: Sheet | None = None) -> str:
+    """The whole file in input order, with the mark that spreadsheets need.
+
+    Without a sheet the labels are the columns in front of our own. The columns of an
+    earlier results.csv that was used as a sheet are not doubled.
+    """
+    if sheet is None:
+        labels = dict.fromkeys(chain.from_iterable(task.labels for task in tasks))
+        cells = {task.id: [task.labels.get(n, "") for n in labels] for task in tasks}
+        sheet = Sheet(tuple(labels), cells)
+    kept = [n for n, name in enumerate(sheet.columns) if name not in OURS]
+    text = io.StringIO("\ufeff", newline="")
+    text.seek(0, io.SEEK_END)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*(inert(sheet.columns[n]) for n in kept), *OURS])
+    for task in tasks:
+        row = sheet.cells.get(task.id, ())
+        theirs = [inert(row[n]) if n < len(row) else "" for n in kept]
+        writer.writerow([*theirs, *_ours(task, tally)])
+    return text.getvalue()
+
+
+def inert(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula; plain numbers stay numbers."""
+    if _NUMBER.fullmatch(text):
+        return text
+    parts = _LINES.split(text)
+    parts[::2] = map(_quoted, parts[::2])
+    joined = "".join(parts)
+    return f"'{joined}" if joined.startswith(("\r", "\n")) else joined
+
+
+def _quoted(line: str) -> str:
+    """With an apostrophe in front if the first thing seen would start a formula."""
+    seen = (c for c in line if unicodedata.category(c) not in _UNSEEN)
+    first = unicodedata.normalize("NFKC", next(seen, " "))
+    risky = line.startswith("\t") or first.startswith(("=", "+", "-", "@"))
+    return f"'{line}" if risky else line
+
+
+def _ours(task: Task, tally: Tally) -> list[str]:
+    state = tally.states.get(task.id, TaskState())
+    error = error_of(state)
+    return [
+        inert(task.slug),
+        task.id[:8],
+        word(state),
+        inert(file_of(state) or ""),
+        plain(tally.ledger.cost(task.id, len(state.attempts))),
+        str(task.seconds),
+        inert(f"{error['kind']}: {error['message']}") if error else "",
+        inert(state.prediction),
+    ]

@@ -1,0 +1,113 @@
+"""What a person reads of runs that were, or still are. Pure."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from batchgen import terminal
+from batchgen.report.summary import Status, Summary
+from batchgen.report.text import page, problems, spent
+from batchgen.report.words import clips, money
+
+_STOPPED = {
+    "budget": "stopped at the cap",
+    "deadline": "stopped at deadline",
+    "breaker": "stopped by the breaker",
+    "interrupted": "interrupted",
+    "uncertain": "uncertain clips",
+    "still_rendering": "still rendering",
+    "key": "key refused",
+    "credit": "out of credit",
+    "network": "no network",
+    "state": "state file refused",
+    "disk": "disk full or not writable",
+    "bug": "bug in batchgen",
+}
+
+
+def status_text(document: Status, now: datetime) -> str:
+    """Where one run stands; what is paid and not collected comes first."""
+    counts = document["counts"]
+    standing = ", ".join(
+        f"{count:,} {name}"
+        for name, count in counts.items()
+        if count and name not in ("total", "done")
+    )
+    head = f"{counts['done']:,} of {clips(counts['total'])} done"
+    lines = [
+        *_uncollected(document, now),
+        f"{document['run']}: {', '.join(filter(None, (head, standing)))}",
+        f"  spent      {spent(document)}",
+    ]
+    if document["refund_expected_usd"]:
+        lines.append(f"  refund     {money(document['refund_expected_usd'])} expected")
+    lines += problems(document["failed"])
+    lines += [
+        f"  uncertain  {row['slug']}   {money(row['cost_usd'])}, counts as spent"
+        for row in document["tasks"]
+        if row["status"] == "uncertain"
+    ]
+    lines += [f"  {name:<10} {path}" for name, path in document["files"].items()]
+    return page(lines)
+
+
+_LEFT, _RIGHT = terminal.left, terminal.right
+_ALIGN = (_LEFT, _RIGHT, _RIGHT, _RIGHT, _LEFT, _LEFT, _LEFT)
+
+
+class _Line(NamedTuple):
+    run: str
+    done: str
+    failed: str
+    left: str
+    money: str
+    last: str
+    note: str
+
+
+def runs_text(documents: Iterable[Summary], now: datetime) -> str:
+    """One line a run; `now` is local time and says which day is today."""
+    head = _Line("run", "done", "failed", "left", "spent / cap", "last activity", "")
+    lines = [head, *(_line(document, now) for document in documents)]
+    widths = [max(map(terminal.width, column)) for column in zip(*lines, strict=True)]
+    return page(
+        "   ".join(
+            align(cell, columns)
+            for align, cell, columns in zip(_ALIGN, line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _line(document: Summary, now: datetime) -> _Line:
+    counts = document["counts"]
+    unfinished = ("pending", "rendering", "downloading")
+    began = datetime.fromisoformat(document["started_at"])
+    return _Line(
+        run=terminal.safe(document["run"]),
+        done=f"{counts['done']:,}",
+        failed=f"{counts['failed'] + counts['rejected'] + counts['lost']:,}",
+        left=f"{sum(counts[name] for name in unfinished):,}",
+        money=spent(document, " / "),
+        last=_moment(began + timedelta(seconds=document["wall_s"]), now),
+        note=_STOPPED.get(document["reason"], ""),
+    )
+
+
+def _uncollected(document: Status, now: datetime) -> Iterator[str]:
+    paid = [r for r in document["tasks"] if r["status"] in ("rendering", "downloading")]
+    if not paid:
+        return
+    expiries = sorted(row["expires_at"] for row in paid if row["expires_at"])
+    first = ""
+    if expiries:
+        moment = datetime.fromisoformat(expiries[0]).astimezone(now.tzinfo)
+        first = f", first expires {moment:%a %H:%M}"
+    yield f"{clips(len(paid), 'paid')} not collected{first}"
+
+
+def _moment(moment: datetime, now: datetime) -> str:
+    moment = moment.astimezone(now.tzinfo)
+    days = (now.date() - moment.date()).days
+    day = {0: "today", 1: "yesterday"}.get(days, f"{moment:%Y-%m-%d}")
+    return f"{day} {moment:%H:%M}"

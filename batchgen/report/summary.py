@@ -1,0 +1,220 @@
+"""A run as data: the documents of `--json`.
+
+Money in a document is a `Decimal`; `to_json` prints it as the number it is, so 52.08
+never becomes 52.080000001.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import TypedDict
+
+from batchgen.money import Micros, plain
+from batchgen.state import Stage, TaskState, word
+from batchgen.tally import Tally
+from batchgen.tasks import Task
+
+GIVEN_UP = ("failed", "rejected", "lost")
+_FREE = (Stage.REFUSED, Stage.NOT_SENT, Stage.ABSENT)
+
+
+class Failure(TypedDict):
+    """One task that was given up."""
+
+    slug: str
+    hash: str
+    kind: str
+    message: str
+    attempts: int
+
+
+class Summary(TypedDict):
+    """`batchgen.summary/1`: where a run stands."""
+
+    schema: str
+    run: str
+    exit: int
+    reason: str
+    counts: dict[str, int]
+    spent_usd: Decimal
+    committed_usd: Decimal
+    budget_usd: Decimal | None
+    refund_expected_usd: Decimal
+    seconds_of_video: int
+    started_at: str
+    wall_s: float
+    files: dict[str, str]
+    failed: list[Failure]
+
+
+class Row(TypedDict):
+    """One task of a status document."""
+
+    slug: str
+    hash: str
+    take: int
+    status: str
+    attempts: int
+    cost_usd: Decimal
+    prediction: str | None
+    file: str | None
+    labels: dict[str, str]
+    error: dict[str, str] | None
+    expires_at: str | None
+
+
+class Status(Summary):
+    """`batchgen.status/1` of one run: its summary and every task."""
+
+    tasks: list[Row]
+
+
+class Runs(TypedDict):
+    """`batchgen.status/1` of a whole folder of runs."""
+
+    schema: str
+    exit: int
+    reason: str
+    runs: list[Summary]
+
+
+def summarise(
+    run: str,
+    tasks: Iterable[Task],
+    tally: Tally,
+    *,
+    exit: int,  # noqa: A002 - the word of the document
+    reason: str,
+    started_at: str,
+    wall_s: float,
+    files: Mapping[str, str],
+) -> Summary:
+    """Where a run stands; `tasks` in input order, amounts exact."""
+    ledger = tally.ledger
+    ordered = [(task, _state(tally, task)) for task in tasks]
+    return {
+        "schema": "batchgen.summary/1",
+        "run": run,
+        "exit": exit,
+        "reason": reason,
+        "counts": {"total": tally.total, **tally.counts},
+        "spent_usd": _usd(ledger.spent),
+        "committed_usd": _usd(ledger.committed),
+        "budget_usd": None if ledger.cap is None else _usd(ledger.cap),
+        "refund_expected_usd": _usd(ledger.refundable),
+        "seconds_of_video": sum(
+            task.seconds for task, state in ordered if word(state) == "done"
+        ),
+        "started_at": started_at,
+        "wall_s": round(wall_s),
+        "files": dict(files),
+        "failed": [
+            _failure(task, state) for task, state in ordered if word(state) in GIVEN_UP
+        ],
+    }
+
+
+def status(
+    summary: Summary,
+    tasks: Iterable[Task],
+    tally: Tally,
+    expires: Mapping[str, str] | None = None,
+) -> Status:
+    """The summary with every task; `expires` maps a task to when its link dies."""
+    rows = [_row(task, tally, (expires or {}).get(task.id)) for task in tasks]
+    return {**summary, "schema": "batchgen.status/1", "tasks": rows}
+
+
+def runs(summaries: Iterable[Summary]) -> Runs:
+    """All runs of a folder in one document."""
+    return {
+        "schema": "batchgen.status/1",
+        "exit": 0,
+        "reason": "done",
+        "runs": list(summaries),
+    }
+
+
+def known(tally: Tally) -> Iterator[Task]:
+    """The tasks a journal knows, for commands that have no manifest at hand."""
+    for state in tally.states.values():
+        if planned := state.planned:
+            yield Task(
+                id=planned.task,
+                slug=planned.slug,
+                model=planned.model,
+                input=planned.input,
+                take=planned.take,
+                price=planned.price,
+                seconds=planned.seconds,
+                labels=planned.labels,
+                output=planned.output,
+            )
+
+
+def to_json(document: object) -> str:
+    """A document on one line, in ASCII; a Decimal is printed digit by digit."""
+    match document:
+        case Decimal():
+            return f"{document:f}"
+        case dict():
+            pairs = (f"{json.dumps(k)}: {to_json(v)}" for k, v in document.items())
+            return "{" + ", ".join(pairs) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(to_json, document)) + "]"
+        case _:
+            return json.dumps(document, allow_nan=False)
+
+
+def paid_attempts(state: TaskState) -> int:
+    """Attempts that may have cost something; what was refused was free."""
+    return sum(attempt.stage not in _FREE for attempt in state.attempts)
+
+
+def file_of(state: TaskState) -> str | None:
+    """The first file of a finished clip, below the run's folder."""
+    done = word(state) == "done" and state.files
+    return f"videos/{state.files[0].name}" if done else None
+
+
+def error_of(state: TaskState) -> dict[str, str] | None:
+    """What stands in the way of a task that is not done."""
+    if state.trouble is None or word(state) == "done":
+        return None
+    return {"kind": state.trouble.kind, "message": state.trouble.message}
+
+
+def _failure(task: Task, state: TaskState) -> Failure:
+    error = error_of(state) or {"kind": "", "message": ""}
+    return {
+        "slug": task.slug,
+        "hash": task.id[:8],
+        "kind": error["kind"],
+        "message": error["message"],
+        "attempts": paid_attempts(state),
+    }
+
+
+def _row(task: Task, tally: Tally, expires: str | None) -> Row:
+    state = _state(tally, task)
+    return {
+        "slug": task.slug,
+        "hash": task.id[:8],
+        "take": task.take,
+        "status": word(state),
+        "attempts": paid_attempts(state),
+        "cost_usd": _usd(tally.ledger.cost(task.id, len(state.attempts))),
+        "prediction": state.prediction or None,
+        "file": file_of(state),
+        "labels": dict(task.labels),
+        "error": error_of(state),
+        "expires_at": expires,
+    }
+
+
+def _state(tally: Tally, task: Task) -> TaskState:
+    return tally.states.get(task.id, TaskState())
+
+
+def _usd(amount: Micros) -> Decimal:
+    return Decimal(plain(amount))

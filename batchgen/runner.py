@@ -1,0 +1,408 @@
+"""The loop: decide, do, write down."""
+
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from batchgen.downloads import BadClip, DownloadStopped
+from batchgen.errors import JournalError, StoreError
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptRefused,
+    AttemptStarted,
+    AttemptUncertain,
+    PredictionFailed,
+    SessionClosed,
+    SessionOpened,
+    TaskEvent,
+    TaskPlanned,
+    Window,
+)
+from batchgen.feed import Feed
+from batchgen.money import dollars
+from batchgen.pace import Pace
+from batchgen.perform import KeyRejected, Local
+from batchgen.plan import Abandon, Await, Download, Policy, Step, Submit, next_step
+from batchgen.profile import NO_CREDIT_CODES, Profile
+from batchgen.recorder import Recorder
+from batchgen.settle import Settlement
+from batchgen.state import TaskState
+from batchgen.tasks import Task
+from batchgen.world import World
+
+_DOWNLOADERS = 4
+_WAITING_DOWNLOADS = 1000  # then workers wait with their clips, and nothing is bought
+_BREATHER = 256  # finished tasks passed over before others may run
+_BREAKER = 3  # uncertain submissions in a row
+_FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32
+
+Tasks = Callable[[], Iterable[Task]]
+"""The expansion, lazily and as often as it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be under way at once: predictions, and starts in a window."""
+
+    concurrency: int
+    starts: int | None
+    seconds: float = 60.0
+
+    @property
+    def submits(self) -> int:
+        """POSTs under way at once: the most that one crash can leave in doubt."""
+        if self.starts is None:
+            return _MOST_SUBMITS
+        a_minute = self.starts * 60 / self.seconds
+        return min(max(round(a_minute / 30), _FEWEST_SUBMITS), _MOST_SUBMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a session buys nothing more; `signal` is the number of one, or 0."""
+
+    reason: str
+    message: str = ""
+    signal: int = 0
+
+
+T = TypeVar("T")
+
+
+class Runner:
+    """One session of one run.
+
+    Attributes:
+        stopped: why nothing more is bought, if so.
+        short_of_money: the cap did not cover a task.
+        failure: the disk or the state file ended the session.
+        bugs: what went wrong that nobody foresaw; the run ends with 70.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        perform: Local,
+        settlement: Settlement,
+        *,
+        profile: Profile,
+        policy: Policy,
+        limits: Limits,
+        world: World,
+    ) -> None:
+        self.stopped: Stop | None = None
+        self.stopping = anyio.Event()
+        self.short_of_money = False
+        self.failure: StoreError | JournalError | None = None
+        self.bugs: list[str] = []
+        self._recorder = recorder
+        self._tally = recorder.tally
+        self._observer = recorder.observer
+        self._perform = perform
+        self._settlement = settlement
+        self._profile = profile
+        self._policy = policy
+        self._limits = limits
+        self._world = world
+        self._starts = Pace(limits.starts, limits.seconds)
+        # The first submission of a session goes alone: a wrong parser or a broken
+        # route costs one unknown, not thirty-two.
+        self._submits = anyio.CapacityLimiter(1)
+        self._scope = anyio.CancelScope()
+        self._queueing: set[anyio.CancelScope] = set()
+        self._feed: Feed | None = None
+        self._rested: dict[str, int] = {}
+        self._uncertain_in_a_row = 0
+        self._before = {
+            task: len(state.attempts) for task, state in self._tally.states.items()
+        }
+
+    async def run(
+        self, opening: SessionOpened, news: Iterable[TaskEvent], tasks: Tasks
+    ) -> None:
+        """Do everything that is not done, and settle what is in doubt.
+
+        Args:
+            opening: how this session begins.
+            news: what was found before anything is done: attempts that a dead
+                session left open, files that are gone.
+            tasks: the expansion.
+
+        Raises:
+            StoreError: the state file or a clip cannot be written.
+        """
+        await self._recorder.write(opening)
+        for event in news:
+            await self._recorder.write(event)
+        with self._scope:
+            await self._settlement.look()
+            await self._round(tasks)
+            while not self.stopped and await self._settle_again():
+                await self._round(tasks)
+
+    async def _settle_again(self) -> bool:
+        return await self._settlement.wait_and_look(self.stopping)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Write down how the session ended."""
+        ledger = self._tally.ledger
+        event = SessionClosed(
+            exit=code, reason=reason, spent=ledger.spent, committed=ledger.committed
+        )
+        await self._recorder.write(event)
+
+    def stop(self, reason: str, message: str = "", number: int = 0) -> None:
+        """Buy nothing more; what is paid is still collected."""
+        if self.stopped is None:
+            self.stopped = Stop(reason, message, number)
+            self.stopping.set()
+            if message:
+                self._observer.notice(message)
+        if self._feed:
+            self._feed.close()
+        for scope in self._queueing:
+            scope.cancel()
+
+    def detach(self) -> None:
+        """Leave paid clips to the next session; submissions under way still end."""
+        self._perform.stop.set()
+        self._scope.cancel()
+
+    async def _round(self, tasks: Tasks) -> None:
+        """Once over all tasks, until every slot is free and every file is fetched."""
+        self._feed = feed = Feed(self._paid(tasks), self._unfinished(tasks))
+        if self.stopped:
+            feed.close()
+        slots = min(
+            self._limits.concurrency,
+            max(1, self._tally.total + len(self._tally.states)),
+        )
+        send, receive = anyio.create_memory_object_stream[Download](_WAITING_DOWNLOADS)
+        async with anyio.create_task_group() as fetching:
+            with receive:
+                for _ in range(_DOWNLOADERS):
+                    fetching.start_soon(self._fetch_all, receive.clone())
+            async with send, anyio.create_task_group() as working:
+                for _ in range(slots):
+                    working.start_soon(self._work, feed, send)
+
+    def _paid(self, tasks: Tasks) -> Iterator[Task]:
+        """What is bought and not collected, as the manifest has it or as bought."""
+        ids = list(self._tally.in_flight())
+        if not ids:
+            return
+        known = set(ids)
+        wanted = {task.id: task for task in tasks() if task.id in known}
+        for task in ids:
+            yield wanted.get(task) or bought(self._tally.states[task])
+
+    def _unfinished(self, tasks: Tasks) -> Iterator[Task | None]:
+        """Tasks with something to do; now and then None, to let others run."""
+        for number, task in enumerate(tasks()):
+            if self._next(task) is not None:
+                yield task
+            elif number % _BREATHER == 0:
+                yield None
+
+    def _next(self, task: Task) -> Step | None:
+        state = self._tally.states.get(task.id, TaskState())
+        return next_step(task, state, self._policy, self._before.get(task.id, 0))
+
+    async def _work(
+        self, feed: Feed, to_fetch: MemoryObjectSendStream[Download]
+    ) -> None:
+        """A worker is a slot: at most one paid prediction in flight."""
+        while (task := await feed.take()) is not None:
+            rest: float | None = None
+            try:
+                rest = await self._guarded(task, self._drive(task, to_fetch))
+            finally:
+                feed.give_back(task, again_in=rest)
+
+    async def _drive(
+        self, task: Task, to_fetch: MemoryObjectSendStream[Download]
+    ) -> float | None:
+        """Take a task as far as a slot is needed; seconds to wait if it must rest."""
+        while (step := self._next(task)) is not None:
+            match step:
+                case Submit() if self._must_rest(step):
+                    return step.delay
+                case Submit():
+                    if not await self._submit(step):
+                        return None
+                case Await():
+                    if not await self._await(step):
+                        return None
+                case Download():
+                    await to_fetch.send(step)
+                    return None
+                case Abandon():
+                    await self._recorder.write(await self._perform(step))
+        return None
+
+    def _must_rest(self, step: Submit) -> bool:
+        """Whether the pause before this attempt is still to come."""
+        if not step.delay or self._rested.get(step.task.id) == step.attempt:
+            return False
+        self._rested[step.task.id] = step.attempt
+        return True
+
+    async def _submit(self, step: Submit) -> bool:
+        """Buy, if that is still wanted and the cap allows it; False if not."""
+        async with self._submits:
+            await self._turn()
+            if self.stopped:
+                return False
+            # From here to the reservation there is no await.
+            if not self._tally.ledger.covers(step.task.price):
+                self._out_of_budget(step.task)
+                return False
+            self._plan(step.task)
+            event = AttemptStarted(
+                task=step.task.id, attempt=step.attempt, reserve=step.task.price
+            )
+            since, intent = self._world.stamp(), self._recorder.record(event)
+            # A request that may cost money is never abandoned half way.
+            with anyio.CancelScope(shield=True):
+                await self._recorder.durable(intent)
+                outcome = self._unowned(await self._perform(step), since)
+                await self._recorder.write(outcome)
+        self._learn(outcome)
+        return True
+
+    async def _turn(self) -> None:
+        """Wait for the rate limit, or for the end of buying."""
+        with anyio.CancelScope() as scope:
+            self._queueing.add(scope)
+            await self._starts.turn()
+        self._queueing.discard(scope)
+
+    def _plan(self, task: Task) -> None:
+        """Say what a task is, unless the journal says the same already."""
+        event = TaskPlanned(
+            task=task.id,
+            slug=task.slug,
+            labels=dict(task.labels),
+            model=task.model,
+            input=dict(task.input),
+            take=task.take,
+            price=task.price,
+            seconds=task.seconds,
+            output=task.output,
+        )
+        state = self._tally.states.get(task.id)
+        if state is None or state.planned != event:
+            self._recorder.record(event)
+
+    def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
+        """A prediction has one owner; an id that is somebody's proves nothing."""
+        if not isinstance(event, AttemptAccepted):
+            return event
+        if event.prediction not in self._tally.owned:
+            return event
+        return AttemptUncertain(
+            task=event.task,
+            attempt=event.attempt,
+            phase="answered",
+            error=f"answered with {event.prediction}, which is another clip's",
+            window=Window(since=since, until=self._world.stamp()),
+        )
+
+    def _out_of_budget(self, task: Task) -> None:
+        if not self.short_of_money:
+            left = dollars(self._tally.ledger.left or 0)
+            self._observer.notice(
+                f"budget: the {left} left do not cover {task.slug} "
+                f"({dollars(task.price)}); no new clips"
+            )
+        self.short_of_money = True
+        if self._feed:
+            self._feed.nothing_new()
+
+    def _learn(self, event: TaskEvent) -> None:
+        """What one answer says about all submissions to come."""
+        match event:
+            case AttemptAccepted():
+                self._uncertain_in_a_row = 0
+                self._submits.total_tokens = self._limits.submits
+            case AttemptRefused(kind="key" | "credit" as kind):
+                self.stop(kind, f"{event.message} (HTTP {event.http})")
+            case AttemptRefused(kind="rate"):
+                self._slow_down(event)
+            case AttemptUncertain():
+                self._uncertain_in_a_row += 1
+                if self._uncertain_in_a_row >= _BREAKER:
+                    self.stop(
+                        "breaker",
+                        f"{_BREAKER} submissions in a row got no usable answer; "
+                        "buying stops here",
+                    )
+            case _:
+                pass
+
+    def _slow_down(self, event: AttemptRefused) -> None:
+        """The account as a whole is too fast: everybody waits."""
+        wait = self._profile.rate_pause
+        if event.retry_after_ms is not None:
+            wait = event.retry_after_ms / 1000
+        self._starts.pause(wait)
+        self._observer.notice(f"waiting for the account's rate limit, {wait:.0f} s")
+
+    async def _await(self, step: Await) -> bool:
+        """Wait for a prediction; one that takes too long stays collectable."""
+        with anyio.move_on_after(self._profile.task_timeout):
+            event = await self._perform(step)
+            await self._recorder.write(event)
+            if isinstance(event, PredictionFailed) and event.code in NO_CREDIT_CODES:
+                self.stop("credit", event.message)
+            return True
+        return False
+
+    async def _fetch_all(self, steps: MemoryObjectReceiveStream[Download]) -> None:
+        with steps:
+            async for step in steps:
+                await self._guarded(step.task, self._fetch(step))
+
+    async def _fetch(self, step: Download) -> None:
+        await self._recorder.write(await self._perform(step))
+
+    async def _guarded(self, task: Task, work: Awaitable[T]) -> T | None:
+        """One task's trouble must not end its siblings; a broken disk ends all."""
+        try:
+            return await work
+        except DownloadStopped:
+            pass
+        except BadClip as error:
+            self._observer.notice(f"{task.slug}: {error.message}")
+        except KeyRejected as error:
+            self.stop("key", f"the key was refused ({error.http}): {error.message}")
+        except (StoreError, JournalError) as error:
+            self.failure = self.failure or error
+            self.stop("disk" if isinstance(error, StoreError) else "state")
+            self.detach()
+        except Exception as error:  # noqa: BLE001 - it is reported as a bug
+            self.bugs.append(f"{task.slug}\n{traceback.format_exc()}")
+            self._observer.notice(f"bug in batchgen at {task.slug}: {error!r}")
+        return None
+
+
+def bought(state: TaskState) -> Task:
+    """A task as it was bought, for what the manifest no longer has."""
+    planned = state.planned
+    if planned is None:
+        raise JournalError("an attempt was started for a task that was never planned")
+    return Task(
+        id=planned.task,
+        slug=planned.slug,
+        model=planned.model,
+        input=planned.input,
+        take=planned.take,
+        price=planned.price,
+        seconds=planned.seconds,
+        labels=planned.labels,
+        output=planned.output,
+    )

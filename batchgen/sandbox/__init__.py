@@ -1,0 +1,1 @@
+"""A make-believe generation service that charges make-believe money."""

@@ -1,0 +1,166 @@
+"""What becomes of attempts whose fate nobody wrote down."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+
+from batchgen.answers import Prediction, when
+from batchgen.client import Client
+from batchgen.events import AttemptAbsent, AttemptAccepted, AttemptUncertain, Window
+from batchgen.journal import Journal
+from batchgen.plan import Policy
+from batchgen.profile import Profile
+from batchgen.reconcile import Doubt, Verdict, judge, scan
+from batchgen.recorder import Recorder
+from batchgen.state import Stage
+from batchgen.tally import Tally
+from batchgen.world import World, iso
+
+Fingerprint = Callable[[str, Mapping[str, Any]], str]
+_AGREEING_SCANS = 2
+
+
+def left_open(journal: Journal, tally: Tally, world: World) -> list[AttemptUncertain]:
+    """What dead sessions were submitting when they died: it may have been bought.
+
+    The window ends now: only while the lock was held can a byte have left.
+    """
+    started = {
+        (record.event.task, record.event.attempt): record.at
+        for record in journal.records
+        if record.event.t == "AttemptStarted"
+    }
+    return [
+        AttemptUncertain(
+            task=task,
+            attempt=number,
+            phase="session ended",
+            error="the session ended before an answer was written down",
+            window=Window(since=started[task, number], until=world.stamp()),
+        )
+        for task, number in tally.open_attempts()
+    ]
+
+
+class Settlement:
+    """Asks the history about every doubt and writes down what it proves."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        client: Client,
+        profile: Profile,
+        policy: Policy,
+        fingerprint: Fingerprint,
+        world: World,
+    ) -> None:
+        self._recorder = recorder
+        self._tally = recorder.tally
+        self._client = client
+        self._profile = profile
+        self._policy = policy
+        self._fingerprint = fingerprint
+        self._world = world
+
+    async def look(self) -> bool:
+        """Adopt what the history shows; whether anything was adopted."""
+        doubts = list(self._doubts())
+        verdict = await self._verdict(doubts)
+        if verdict is None:
+            return False
+        await self._adopt(verdict)
+        return bool(verdict.adopted)
+
+    async def wait_and_look(self, stopping: anyio.Event) -> bool:
+        """Adopt, and under the policy prove absences; whether anything is to be done.
+
+        An absence needs two complete looks that agree, the second after the settle
+        time of the service.
+        """
+        moved = await self.look()
+        doubts = list(self._doubts())
+        if not doubts or "absent" not in self._policy.retry:
+            return moved
+        before = await self._verdict(doubts)
+        self._recorder.observer.notice(self._explain(doubts))
+        with anyio.move_on_after(self._seconds_until_settled(doubts)):
+            await stopping.wait()
+            return moved
+        after = await self._verdict(doubts)
+        if before is None or after is None:
+            return moved
+        await self._adopt(after)
+        absent = [doubt for doubt in after.missing if doubt in before.missing]
+        for doubt in absent:
+            await self._recorder.write(self._absence(doubt))
+        return moved or bool(after.adopted) or bool(absent)
+
+    def _doubts(self) -> Iterator[Doubt]:
+        offset = timedelta(seconds=self._client.clock_offset)
+        for task, number, window in self._tally.doubtful():
+            planned = self._tally.states[task].planned
+            since = when(window.since) if window else None
+            until = when(window.until) if window else None
+            if planned is None or since is None or until is None:
+                continue
+            yield Doubt(
+                task=task,
+                attempt=number,
+                model=planned.model,
+                fingerprint=self._fingerprint(planned.model, planned.input),
+                since=since + offset,
+                until=until + offset,
+            )
+
+    async def _verdict(self, doubts: Sequence[Doubt]) -> Verdict | None:
+        """One complete look; None if it proves nothing."""
+        if not doubts:
+            return Verdict()
+        listed = await scan(self._client.history, doubts, self._profile)
+        if listed is None:
+            self._recorder.observer.notice(
+                "the account's history cannot be read now; nothing in doubt was settled"
+            )
+            return None
+        return judge(doubts, listed, self._tally.owned, self._print_of, self._profile)
+
+    def _print_of(self, row: Prediction) -> str | None:
+        return None if row.inputs is None else self._fingerprint(row.model, row.inputs)
+
+    async def _adopt(self, verdict: Verdict) -> None:
+        for found in verdict.adopted:
+            event = AttemptAccepted(
+                task=found.doubt.task,
+                attempt=found.doubt.attempt,
+                prediction=found.prediction,
+                via="history",
+                note=found.note,
+            )
+            await self._recorder.write(event)
+
+    def _absence(self, doubt: Doubt) -> AttemptAbsent:
+        attempt = self._tally.states[doubt.task].attempts[doubt.attempt - 1]
+        assert attempt.stage is Stage.UNCERTAIN  # noqa: S101 - doubts are made of these
+        return AttemptAbsent(
+            task=doubt.task,
+            attempt=doubt.attempt,
+            scans=_AGREEING_SCANS,
+            window=Window(since=iso(doubt.since), until=iso(doubt.until)),
+            by="retry absent",
+        )
+
+    def _server_now(self) -> datetime:
+        return self._world.now() + timedelta(seconds=self._client.clock_offset)
+
+    def _seconds_until_settled(self, doubts: Sequence[Doubt]) -> float:
+        last = max(doubt.settled_at(self._profile) for doubt in doubts)
+        return max(0.0, (last - self._server_now()).total_seconds())
+
+    def _explain(self, doubts: Sequence[Doubt]) -> str:
+        seconds = round(self._seconds_until_settled(doubts))
+        return (
+            f"{len(doubts)} submissions are not in the account's history; "
+            f"looking again in {seconds} s before buying them anew"
+        )

@@ -1,0 +1,270 @@
+"""The law: which event may follow which status, and what a task is afterwards.
+
+The table is the whole of it. A pair that is not in the table is a `JournalError`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+from batchgen.errors import JournalError
+from batchgen.events import (
+    AttemptAbsent,
+    AttemptAccepted,
+    AttemptNotSent,
+    AttemptRefused,
+    AttemptStarted,
+    AttemptUncertain,
+    CostSettled,
+    OutputsMissing,
+    OutputsMoved,
+    OutputsSaved,
+    PredictionCompleted,
+    PredictionFailed,
+    SavedFile,
+    TaskAbandoned,
+    TaskEvent,
+    TaskPlanned,
+    Window,
+)
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "pending"
+    SUBMITTING = "submitting"
+    UNCERTAIN = "uncertain"
+    RENDERING = "rendering"
+    DOWNLOADING = "downloading"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """Where one attempt stands; its money follows from this."""
+
+    OPEN = "open"
+    UNCERTAIN = "uncertain"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    NOT_SENT = "not-sent"
+    ABSENT = "absent"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+_S = Status
+
+TRANSITIONS: dict[tuple[Status, type[object]], Status] = {
+    (_S.PENDING, AttemptStarted): _S.SUBMITTING,
+    (_S.SUBMITTING, AttemptAccepted): _S.RENDERING,
+    (_S.SUBMITTING, AttemptRefused): _S.PENDING,
+    (_S.SUBMITTING, AttemptNotSent): _S.PENDING,
+    (_S.SUBMITTING, AttemptUncertain): _S.UNCERTAIN,
+    (_S.UNCERTAIN, AttemptAccepted): _S.RENDERING,
+    (_S.UNCERTAIN, AttemptAbsent): _S.PENDING,
+    (_S.RENDERING, PredictionCompleted): _S.DOWNLOADING,
+    (_S.RENDERING, PredictionFailed): _S.PENDING,
+    (_S.DOWNLOADING, OutputsSaved): _S.DONE,
+    (_S.PENDING, TaskAbandoned): _S.FAILED,
+    (_S.DOWNLOADING, TaskAbandoned): _S.FAILED,
+    (_S.FAILED, AttemptStarted): _S.SUBMITTING,
+    (_S.DONE, AttemptStarted): _S.SUBMITTING,
+    (_S.UNCERTAIN, AttemptStarted): _S.SUBMITTING,
+    (_S.DONE, OutputsMissing): _S.DOWNLOADING,
+    **{
+        (status, kind): status
+        for status in Status
+        for kind in (TaskPlanned, CostSettled, OutputsMoved)
+    },
+}
+"""`(status, event type) -> status`; anything else is a `JournalError`."""
+
+ATTEMPT_MOVES: dict[tuple[Stage, type[object]], Stage] = {
+    (Stage.OPEN, AttemptAccepted): Stage.ACCEPTED,
+    (Stage.OPEN, AttemptRefused): Stage.REFUSED,
+    (Stage.OPEN, AttemptNotSent): Stage.NOT_SENT,
+    (Stage.OPEN, AttemptUncertain): Stage.UNCERTAIN,
+    (Stage.UNCERTAIN, AttemptAccepted): Stage.ACCEPTED,
+    (Stage.UNCERTAIN, AttemptAbsent): Stage.ABSENT,
+    (Stage.ACCEPTED, PredictionCompleted): Stage.COMPLETED,
+    (Stage.ACCEPTED, PredictionFailed): Stage.FAILED,
+    (Stage.COMPLETED, OutputsSaved): Stage.COMPLETED,
+}
+"""`(stage of the attempt, event type) -> stage`, with the same strictness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the last thing tried did not work; `kind` is the word of the event."""
+
+    kind: str
+    message: str
+    retryable: bool = False
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One paid submission of a task."""
+
+    number: int
+    reserve: int
+    stage: Stage = Stage.OPEN
+    prediction: str = ""
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """The fold of one task's events."""
+
+    status: Status = Status.PENDING
+    planned: TaskPlanned | None = None
+    attempts: tuple[Attempt, ...] = ()
+    trouble: Trouble | None = None
+    files: tuple[SavedFile, ...] = ()
+    flagged: bool = False
+
+    @property
+    def latest(self) -> Attempt | None:
+        """The attempt that the status is about."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def prediction(self) -> str:
+        """The remote object of the latest attempt; empty if it has none."""
+        return self.attempts[-1].prediction if self.attempts else ""
+
+
+def evolve(  # noqa: C901, PLR0911, PLR0912 - one row for each event
+    state: TaskState, event: TaskEvent
+) -> TaskState:
+    """The state after an event.
+
+    Raises:
+        JournalError: the table does not have this move.
+    """
+    if _is_of_an_older_attempt(state, event):
+        return replace(state, attempts=_attempts(state, event))
+    status = TRANSITIONS.get((state.status, type(event)))
+    if status is None:
+        raise JournalError(f"a {state.status} task cannot take {type(event).__name__}")
+    attempts = _attempts(state, event)
+    state = replace(state, status=status, attempts=attempts)
+    match event:
+        case TaskPlanned():
+            return replace(state, planned=event)
+        case AttemptStarted() | AttemptAccepted() | AttemptAbsent():
+            return replace(state, trouble=None)
+        case AttemptRefused():
+            trouble = Trouble(
+                event.kind, event.message, event.retryable, event.retry_after_ms
+            )
+            return replace(state, trouble=trouble)
+        case AttemptNotSent():
+            return replace(
+                state, trouble=Trouble("not-sent", event.error, retryable=True)
+            )
+        case AttemptUncertain():
+            return replace(state, trouble=Trouble("uncertain", event.error))
+        case PredictionFailed():
+            return replace(state, trouble=Trouble(event.kind, event.message))
+        case PredictionCompleted():
+            return replace(state, flagged=event.flagged)
+        case OutputsSaved():
+            return replace(state, files=event.files, trouble=None)
+        case OutputsMoved():
+            return replace(state, files=_moved(state.files, event))
+        case OutputsMissing():
+            return state
+        case TaskAbandoned():
+            return replace(state, trouble=Trouble(event.kind, event.message))
+        case CostSettled():
+            return state
+        case _:
+            assert_never(event)
+
+
+REJECTED = frozenset({"moderation", "invalid"})
+LOST = frozenset({"lost", "gone"})
+
+
+def word(state: TaskState) -> str:
+    """The status as people, JSON and `-s` spell it.
+
+    A submission under way shows as rendering; `rejected` is a failure that the same
+    request would meet again; `lost` is paid but no longer to be fetched.
+    """
+    kind = state.trouble.kind if state.trouble else ""
+    match state.status:
+        case Status.SUBMITTING:
+            return "rendering"
+        case Status.FAILED if kind in REJECTED:
+            return "rejected"
+        case Status.FAILED if kind in LOST:
+            return "lost"
+        case _:
+            return str(state.status)
+
+
+def fold(events: Iterable[TaskEvent]) -> TaskState:
+    """The state after all events of one task."""
+    state = TaskState()
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def _is_of_an_older_attempt(state: TaskState, event: TaskEvent) -> bool:
+    match event:
+        case (
+            AttemptAccepted()
+            | AttemptAbsent()
+            | PredictionCompleted()
+            | PredictionFailed()
+        ):
+            return bool(state.attempts) and event.attempt < len(state.attempts)
+        case _:
+            return False
+
+
+def _attempts(state: TaskState, event: TaskEvent) -> tuple[Attempt, ...]:
+    """The attempts after an event, each moved by its own table."""
+    match event:
+        case AttemptStarted():
+            if event.attempt != len(state.attempts) + 1:
+                raise JournalError(f"attempt {event.attempt} is out of turn")
+            return (*state.attempts, Attempt(event.attempt, event.reserve))
+        case TaskPlanned() | OutputsMoved() | OutputsMissing() | TaskAbandoned():
+            return state.attempts
+        case _:
+            return _settled(state.attempts, event)
+
+
+def _settled(attempts: tuple[Attempt, ...], event: TaskEvent) -> tuple[Attempt, ...]:
+    number: int = getattr(event, "attempt", 0)
+    if not 1 <= number <= len(attempts):
+        raise JournalError(f"attempt {number} was never started")
+    if isinstance(event, CostSettled):
+        return attempts
+    old = attempts[number - 1]
+    stage = ATTEMPT_MOVES.get((old.stage, type(event)))
+    if stage is None:
+        raise JournalError(f"a {old.stage} attempt cannot take {type(event).__name__}")
+    new = replace(old, stage=stage)
+    if isinstance(event, AttemptAccepted):
+        new = replace(new, prediction=event.prediction)
+    elif isinstance(event, AttemptUncertain):
+        new = replace(new, window=event.window)
+    return (*attempts[: number - 1], new, *attempts[number:])
+
+
+def _moved(files: tuple[SavedFile, ...], event: OutputsMoved) -> tuple[SavedFile, ...]:
+    targets = {move.source: move.target for move in event.moves}
+    return tuple(
+        file.model_copy(update={"name": targets.get(file.name, file.name)})
+        for file in files
+    )

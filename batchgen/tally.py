@@ -1,0 +1,130 @@
+"""Where a whole run stands: the fold of all its events. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from batchgen.errors import JournalError
+from batchgen.events import (
+    AttemptAccepted,
+    Event,
+    Repaired,
+    SessionClosed,
+    SessionOpened,
+    Window,
+)
+from batchgen.ledger import Ledger
+from batchgen.records import Record
+from batchgen.state import Stage, Status, TaskState, evolve, word
+
+WORDS = (
+    "pending",
+    "rendering",
+    "downloading",
+    "done",
+    "failed",
+    "rejected",
+    "lost",
+    "uncertain",
+)
+
+
+class Tally:
+    """Every task's state, the money, and how many tasks stand where.
+
+    Attributes:
+        states: task id -> state, for every task the journal knows.
+        ledger: the money of all attempts.
+        session: how the present or last session began.
+        owned: predictions that belong to an attempt.
+        wanted: tasks that this run is about; None until the run says so.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[str, TaskState] = {}
+        self.ledger = Ledger()
+        self.session: SessionOpened | None = None
+        self.closed: SessionClosed | None = None
+        self.owned: set[str] = set()
+        self.wanted: frozenset[str] | None = None
+        self._counts: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> "Tally":
+        """The fold of a journal.
+
+        Raises:
+            JournalError: the records tell a story that cannot have happened.
+        """
+        tally = cls()
+        for record in records:
+            try:
+                tally.apply(record.event)
+            except JournalError as error:
+                raise JournalError(f"record {record.n}: {error}") from error
+        return tally
+
+    def apply(self, event: Event) -> None:
+        """Take one event in; a JournalError leaves everything as it was."""
+        match event:
+            case SessionOpened():
+                self.session, self.closed = event, None
+            case SessionClosed():
+                self.closed = event
+            case Repaired():
+                pass
+            case _:
+                before = self.states.get(event.task, TaskState())
+                after = evolve(before, event)
+                self.states[event.task] = after
+                if isinstance(event, AttemptAccepted):
+                    self.owned.add(event.prediction)
+                self._recount(event.task, before, after)
+        self.ledger.apply(event)
+
+    def want(self, tasks: Iterable[str]) -> None:
+        """Say which tasks the counts are about."""
+        self.wanted = frozenset(tasks)
+        words = (word(self.states.get(task, TaskState())) for task in self.wanted)
+        self._counts = Counter(words)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of the wanted tasks stand where; they add up to the total."""
+        return {name: self._counts[name] for name in WORDS}
+
+    @property
+    def total(self) -> int:
+        """How many tasks the run is about."""
+        return len(self.wanted) if self.wanted is not None else len(self.states)
+
+    @property
+    def left(self) -> int:
+        """Tasks that are neither finished nor given up nor in doubt."""
+        return sum(
+            self._counts[name] for name in ("pending", "rendering", "downloading")
+        )
+
+    def doubtful(self) -> Iterator[tuple[str, int, Window | None]]:
+        """Every attempt of unknown fate: task, attempt, window."""
+        for task, state in self.states.items():
+            for attempt in state.attempts:
+                if attempt.stage in (Stage.OPEN, Stage.UNCERTAIN):
+                    yield task, attempt.number, attempt.window
+
+    def open_attempts(self) -> Iterator[tuple[str, int]]:
+        """Attempts that a dead session left without an outcome."""
+        for task, state in self.states.items():
+            if state.status is Status.SUBMITTING:
+                yield task, len(state.attempts)
+
+    def in_flight(self) -> Iterator[str]:
+        """Tasks that are paid for and not yet collected, oldest first."""
+        for task, state in self.states.items():
+            if state.status in (Status.RENDERING, Status.DOWNLOADING):
+                yield task
+
+    def _recount(self, task: str, before: TaskState, after: TaskState) -> None:
+        if self.wanted is None or task in self.wanted:
+            known = self.wanted is not None or before != TaskState()
+            self._counts[word(before)] -= known
+            self._counts[word(after)] += 1

@@ -1,0 +1,70 @@
+"""What can end a session from outside: signals, and a service that fell silent."""
+
+import os
+import signal
+
+import anyio
+
+from batchgen.client import Client
+from batchgen.profile import Profile
+from batchgen.recorder import Observer
+from batchgen.runner import Runner
+from batchgen.tally import Tally
+
+_LOOK = 0.5
+_HEARTBEAT = 300.0
+_DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
+
+
+async def signals(runner: Runner, tally: Tally, observer: Observer) -> None:
+    """First: buy nothing more. Second: leave now. Third: die at once."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with anyio.open_signal_receiver(*wanted) as received:
+        count = 0
+        async with anyio.create_task_group() as group:
+            async for number in received:
+                count += 1
+                if count == 1:
+                    runner.stop("interrupted", _farewell(tally), number)
+                    if number != signal.SIGINT:
+                        group.start_soon(_drain, runner)
+                elif count == 2:  # noqa: PLR2004
+                    observer.notice("Leaving. Submissions under way are written down.")
+                    runner.detach()
+                else:
+                    os._exit(128 + number)
+
+
+async def _drain(runner: Runner) -> None:
+    await anyio.sleep(_DRAIN)
+    runner.detach()
+
+
+def _farewell(tally: Tally) -> str:
+    paid = sum(1 for _ in tally.in_flight())
+    if not paid:
+        return "Stopping. No paid clip is under way."
+    clips = "clip is" if paid == 1 else "clips are"
+    return (
+        f"Stopping. {paid} {clips} paid for and not yet on disk; waiting for them.\n"
+        "   Ctrl-C again to leave now: the next run collects them at no extra cost."
+    )
+
+
+async def silence(runner: Runner, client: Client, profile: Profile) -> None:
+    """Stop when no request got any answer for too long."""
+    while True:
+        await anyio.sleep(_LOOK)
+        limit = profile.endurance if client.answered else profile.patience
+        since = client.silent_since
+        if since is not None and anyio.current_time() - since > limit:
+            runner.stop("network", f"no answer from the service for {limit:.0f} s")
+            runner.detach()
+            return
+
+
+async def heartbeat(tally: Tally, observer: Observer) -> None:
+    """Tell the observer now and then that the run is alive."""
+    while True:
+        await anyio.sleep(_HEARTBEAT)
+        observer.alive(tally)

@@ -1,0 +1,173 @@
+"""The keys of a manifest, and what is said when they are wrong."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic_core.core_schema import ErrorType
+
+from batchgen import manifest, models, wording
+from batchgen.errors import ManifestError
+from batchgen.manifest import Manifest, Rate, Retry
+
+# What strict validation of JSON-like values can never report: dates, bytes, decimals,
+# functions, frozen fields and the like are no part of a manifest.
+KINDS = ("string_type", "int_type", "int_from_float", "bool_type", "float_type")
+
+
+def load(folder: Path, text: str, name: str = "m.yaml", **environ: str) -> Manifest:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return manifest.load(path, environ=environ, catalog=models.catalog(), live=True)
+
+
+def rules(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        load(folder, text)
+    return [finding.rule for finding in caught.value.findings]
+
+
+def test_what_others_rely_on(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        """
+name: nightly
+model: kling-4k
+prompts: [A fox]
+budget: {total: 12.5}
+concurrency: 60
+rate: 60/min
+reads: 5/s
+retry: {attempts: 3, backoff: 10s, max_backoff: 5m}
+uncertain: rebuy-absent
+""",
+    )
+    assert (found.name, found.model) == ("nightly", models.DEFAULT_MODEL)
+    assert (found.budget, found.concurrency) == (12_500_000, 60)
+    assert (found.rate, found.reads) == (Rate(60, 60.0), Rate(5, 1.0))
+    assert found.retry == Retry(attempts=3, backoff=10.0, max_backoff=300.0)
+    assert found.uncertain == "rebuy-absent"
+    assert len(found.digest) == 64
+
+
+def test_defaults(tmp_path: Path) -> None:
+    found = load(tmp_path, "prompts: [A fox]", "Frühling 2027.yaml")
+    assert (found.name, found.budget, found.rate) == ("fruhling-2027", None, None)
+    assert (found.retry.attempts, found.retry.backoff) == (1, 5.0)
+    assert found.retry.max_backoff == 300.0
+    assert found.uncertain == "hold"
+
+
+def test_json_is_the_same_document(tmp_path: Path) -> None:
+    found = load(tmp_path, '{"prompts": ["A fox"], "budget": 5}', "m.json")
+    assert found.budget == 5_000_000
+
+
+def test_variables_come_from_the_environment_that_is_passed(tmp_path: Path) -> None:
+    assert load(tmp_path, "prompts: [a]\nbudget: ${CAP}", CAP="7").budget == 7_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("version: 2", "newer-version"),
+        ("version: one", "not-allowed"),
+        ("name: Spring Launch", "bad-name"),
+        ("name: [a]", "wrong-type"),
+        ("description: 5", "wrong-type"),
+        ("model: kling", "unknown-model"),
+        ("price: 5", "wrong-type"),
+        ("price: {per_second: -1}", "bad-money"),
+        ("price: {per_minute: 1}", "unknown-key"),
+        ("prompt: Another", "two-sources"),
+        ("settings: 5", "wrong-type"),
+        ("settings: {durration: 5}", "unknown-key"),
+        ("settings: {duration: 5s}", "wrong-type"),
+        ("vars: {a: [1]}", "wrong-type"),
+        ("vars: {slug: a}", "name-taken"),
+        ("vars: {a: 1}\nmatrix: {a: [1]}", "name-taken"),
+        ("matrix: {a: []}", "empty-axis"),
+        ("matrix: {a: x}", "wrong-type"),
+        ("matrix: {slug: [x]}", "name-taken"),
+        ("matrix: {a: [{b: 1}]}", "missing-key"),
+        ("matrix: {a: [[1]]}", "wrong-type"),
+        ("matrix: {aspect_ratio: [4:5]}", "not-allowed"),
+        ("matrix: {a: {from: nothing.csv}}", "no-file"),
+        ("matrix: {a: {from: nothing.csv, key: b}}", "unknown-key"),
+        ("matrix: {a: [{id: x, set: {sound: 1}}]}", "wrong-type"),
+        (
+            "matrix: {sound: [true], a: [{id: x, set: {sound: true}}]}",
+            "two-axes",
+        ),
+        ("exclude: {a: 1}", "wrong-type"),
+        ("exclude: [{a: {b: 1}}]", "wrong-type"),
+        ("overrides: [{when: {a: 1}}]", "missing-key"),
+        ("overrides: [{when: {}, set: {sound: true}}]", "empty-rule"),
+        ("overrides: [{when: {a: 1}, set: {}}]", "empty-rule"),
+        ("overrides: [{when: {a: 1}, set: {sond: true}}]", "unknown-key"),
+        ("include: [{id: a, prompt: b, takes: 99}]", "out-of-range"),
+        ("include: [5]", "wrong-type"),
+        ("takes: 0", "out-of-range"),
+        ("takes: 2.5", "not-whole"),
+        ("labels: {a: [1]}", "wrong-type"),
+        ("budget: 60 USD", "bad-money"),
+        ("budget: 0", "bad-money"),
+        ("budget: true", "bad-money"),
+        ("budget: {total: x}", "bad-money"),
+        ("budget: {total: 5, session: 1}", "not-yet"),
+        ("concurrency: 5001", "out-of-range"),
+        ("concurrency: many", "wrong-type"),
+        ("rate: 5", "bad-rate"),
+        ("rate: 5/day", "bad-rate"),
+        ("reads: fast", "bad-rate"),
+        ("retry: 0", "out-of-range"),
+        ("retry: {backoff: 10}", "bad-duration"),
+        ("uncertain: forget", "not-allowed"),
+        ("output: 5", "wrong-type"),
+        ("output: {ascii: 1}", "wrong-type"),
+        ("output: {flagged: x}", "not-yet"),
+        ("elements: {}", "not-yet"),
+        ("tier: gold", "not-yet"),
+        ("deadline: 8h", "not-yet"),
+        ("task_timeout: 45m", "not-yet"),
+        ("stop_after_failures: 3", "not-yet"),
+        ("notify: []", "not-yet"),
+        ("promts: []", "unknown-key"),
+        ("prompts: []", "duplicate-key"),
+    ],
+)
+def test_rules_of_keys(tmp_path: Path, text: str, rule: str) -> None:
+    assert rules(tmp_path, f"prompts: [A fox]\n{text}\n") == [rule]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("", "no-prompts"),
+        ("[]", "wrong-type"),
+        ("prompts: []", "no-prompts"),
+        ("prompts: [5]", "wrong-type"),
+        ("prompts: [{prompt: a, foo: 1}]", "unknown-key"),
+        ("prompts:\n- Sale: the mug", "yaml-prose"),
+        ("matrix: {a: [1]}", "no-prompts"),
+    ],
+)
+def test_rules_of_prompts(tmp_path: Path, text: str, rule: str) -> None:
+    assert rules(tmp_path, text) == [rule]
+
+
+def test_x_keys_are_ignored(tmp_path: Path) -> None:
+    assert load(tmp_path, "prompts: [A fox]\nx-anything: {a: [1]}").warnings == ()
+
+
+def test_a_missing_file_and_an_unknown_ending(tmp_path: Path) -> None:
+    for name, rule in (("no.yaml", "no-file"), ("no.txt", "format")):
+        path = tmp_path / name
+        with pytest.raises(ManifestError) as caught:
+            manifest.load(path, environ={}, catalog=models.catalog(), live=True)
+        assert [finding.rule for finding in caught.value.findings] == [rule]
+
+
+def test_every_wording_is_for_an_error_that_exists() -> None:
+    assert {*wording.WORDS} <= {*get_args(ErrorType)}
+    assert {*KINDS} <= {*wording.WORDS}

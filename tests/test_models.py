@@ -1,0 +1,238 @@
+"""The catalog, and what a model says of a request."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgen import models
+from batchgen.errors import CatalogError
+from batchgen.models import Catalog, Model
+from batchgen.models.checks import RULES
+from batchgen.money import usd
+
+KLING = models.catalog()[models.DEFAULT_MODEL]
+
+
+def said(fields: dict[str, Any], *, live: bool = True) -> list[tuple[str, str, str]]:
+    found = KLING.mistakes(fields, live=live)
+    return [(mistake.rule, mistake.message, mistake.label) for mistake in found]
+
+
+def rules(fields: dict[str, Any], *, live: bool = True) -> list[str]:
+    return [rule for rule, _, __ in said(fields, live=live)]
+
+
+@pytest.mark.parametrize("model", list(models.catalog()), ids=lambda model: model.id)
+def test_every_example_of_the_catalog_is_sound_and_costs_what_it_says(
+    model: Model,
+) -> None:
+    assert model.examples
+    for example in model.examples:
+        fields = example["input"]
+        assert list(model.mistakes(fields, live=True)) == []
+        whole = {**model.identity_defaults, **model.canonical(fields)}
+        assert model.price.of(whole) == usd(example["price"])
+
+
+@pytest.mark.parametrize("model", list(models.catalog()), ids=lambda model: model.id)
+def test_every_field_has_a_frozen_default_or_is_required(model: Model) -> None:
+    frozen = {*model.identity_defaults, *model.schema["required"]}
+    assert {*model.fields} <= frozen
+    assert {*model.send} <= {*model.identity_defaults}
+    assert {*model.rules} <= {*RULES, "absent-field"}
+
+
+def test_models_are_found_by_id_and_alias() -> None:
+    catalog = Catalog({KLING.id: KLING})
+    assert catalog[KLING.alias] is catalog[KLING.id]
+    assert catalog.find("nothing") is None
+    with pytest.raises(CatalogError):
+        catalog["nothing"]
+
+
+def test_a_broken_entry_is_refused() -> None:
+    with pytest.raises(CatalogError):
+        models.read("{}", "x.json")
+
+
+def test_defaults_are_left_out_of_the_canonical_form() -> None:
+    fields = {"prompt": " A fox ", "duration": 5.0, "sound": False, "cfg_scale": 0.5}
+    fields |= {"aspect_ratio": "16x9", "negative_prompt": "", "multi_prompt": []}
+    assert KLING.canonical(fields) == {"prompt": "A fox"}
+
+
+def test_false_and_zero_are_not_mixed_up() -> None:
+    assert KLING.canonical({"sound": 0}) == {"sound": 0}
+    assert KLING.canonical({"cfg_scale": 0}) == {"cfg_scale": 0}
+
+
+def test_one_spelling_for_each_value() -> None:
+    fields = {
+        "prompt": "Cafe\u0301",
+        "aspect_ratio": "9X16",
+        "shot_type": "intelligence",
+        "multi_prompt": ["a", {"prompt": "b", "duration": 3.0}, {"prompt": "c"}],
+        "element_list": [307212335131305, "829301"],
+        "extra": {"novel": 1.0},
+    }
+    assert KLING.canonical(fields) == {
+        "prompt": "Caf\u00e9",
+        "aspect_ratio": "9:16",
+        "shot_type": "intelligent",
+        "multi_prompt": [
+            {"prompt": "a"},
+            {"prompt": "b", "duration": 3},
+            {"prompt": "c"},
+        ],
+        "element_list": [{"element_id": "307212335131305"}, {"element_id": "829301"}],
+        "novel": 1,
+    }
+
+
+def test_an_echo_of_a_request_is_the_same_request() -> None:
+    fields = {"prompt": "A fox", "aspect_ratio": "9x16", "multi_prompt": None}
+    sent = KLING.request(fields)
+    assert sent == {
+        "prompt": "A fox",
+        "aspect_ratio": "9:16",
+        "duration": 5,
+        "sound": False,
+    }
+    echo = json.loads(json.dumps({**sent, "cfg_scale": 0.5, "negative_prompt": None}))
+    assert KLING.canonical(echo) == KLING.canonical(sent) == KLING.canonical(fields)
+    assert KLING.identity(echo) == KLING.identity(fields)
+    assert KLING.identity(echo, 2) != KLING.identity(fields)
+
+
+def test_unknown_fields_are_kept() -> None:
+    assert KLING.canonical({"prompt": "a", "novel": 1}) == {"prompt": "a", "novel": 1}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*KLING.fields, "extra", "novel"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=5,
+        ),
+    )
+)
+def test_the_canonical_form_is_stable_and_nothing_breaks_the_checks(
+    fields: dict[str, Any],
+) -> None:
+    once = KLING.canonical(fields)
+    assert KLING.canonical(KLING.request(fields)) == KLING.canonical(once)
+    list(KLING.mistakes(fields, live=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "found"),
+    [
+        (
+            "cfg_scale",
+            5,
+            (
+                "out-of-range",
+                "cfg_scale is 5, but it runs from 0 to 1",
+                "did you mean 0.5?",
+            ),
+        ),
+        (
+            "duration",
+            20,
+            (
+                "out-of-range",
+                "duration is 20, but it runs from 3 to 15",
+                "choose 3 to 15",
+            ),
+        ),
+        ("duration", 4.5, ("not-whole", "duration is whole seconds, got 4.5", "")),
+        (
+            "aspect_ratio",
+            "4:5",
+            (
+                "not-allowed",
+                "Kling V3.0 4K has no aspect ratio 4:5",
+                "choose 16:9, 9:16 or 1:1",
+            ),
+        ),
+        (
+            "sound",
+            "yes",
+            (
+                "wrong-type",
+                "sound is true or false, got yes",
+                "write true or false",
+            ),
+        ),
+        (
+            "durration",
+            5,
+            ("unknown-key", "unknown field `durration`", "did you mean `duration`?"),
+        ),
+        (
+            "ratio",
+            "9:16",
+            ("unknown-key", "unknown field `ratio`", "did you mean `aspect_ratio`?"),
+        ),
+        (
+            "seed",
+            1,
+            (
+                "unknown-key",
+                "unknown field `seed`",
+                "this model has no seed; use takes",
+            ),
+        ),
+    ],
+)
+def test_mistakes_of_one_field(
+    field: str, value: object, found: tuple[str, str, str]
+) -> None:
+    assert said({"prompt": "A fox", field: value}) == [found]
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({}, "no-prompt"),
+        ({"prompt": "  "}, "no-prompt"),
+        ({"prompt": "x" * 2501}, "too-long"),
+        ({"prompt": 5}, "wrong-type"),
+        ({"prompt": "a", "duration": "5s"}, "wrong-type"),
+        ({"prompt": "a", "duration": True}, "wrong-type"),
+        ({"prompt": "a", "multi_prompt": ["b"]}, "not-together"),
+        ({"shot_type": "intelligent", "multi_prompt": ["b"]}, "not-together"),
+        ({"multi_prompt": [str(number) for number in range(7)]}, "too-many-items"),
+        ({"multi_prompt": [{"prompt": "a", "duration": 4}]}, "scene-length"),
+        ({"multi_prompt": [{"prompt": ""}]}, "empty-text"),
+        ({"multi_prompt": [{"duration": 5}]}, "missing-key"),
+        ({"multi_prompt": [{"prompt": "a", "x": 5}]}, "unknown-key"),
+        ({"multi_prompt": [{"prompt": "a" * 513}]}, "too-long"),
+        ({"multi_prompt": [5]}, "wrong-type"),
+        ({"multi_prompt": "a"}, "wrong-type"),
+        ({"prompt": "a", "extra": {"sound": True}}, "extra-field"),
+        ({"prompt": "a", "extra": 5}, "wrong-type"),
+        ({"prompt": "a", "element_list": ["1"]}, "absent-field"),
+    ],
+)
+def test_rules_of_a_request(fields: dict[str, Any], rule: str) -> None:
+    assert rules(fields) == [rule]
+
+
+def test_warnings_do_not_stop_anything() -> None:
+    scenes = [{"prompt": "a", "duration": 2}, {"prompt": "b", "duration": 3}]
+    found = [
+        *KLING.mistakes({"prompt": "x" * 1501}, live=True),
+        *KLING.mistakes({"multi_prompt": scenes}, live=True),
+        *KLING.mistakes({"prompt": "a", "element_list": ["1"]}, live=False),
+    ]
+    assert [(mistake.rule, mistake.severity) for mistake in found] == [
+        ("long-prompt", "warning"),
+        ("short-scene", "warning"),
+        ("absent-field", "warning"),
+    ]
