@@ -67,7 +67,7 @@ def accepted(answer: Answer) -> Prediction:
         Uncertain: anything that is neither a prediction nor a definite no.
     """
     envelope = _object(answer.body)
-    message = _message(envelope) or answer.text[:200].strip() or f"HTTP {answer.http}"
+    message = _message(envelope) or "an answer that says nothing"
     _refuse(answer, envelope, message)
     data = envelope.get("data") if envelope else None
     if not (200 <= answer.http < 300 and isinstance(data, dict)):  # noqa: PLR2004

@@ -164,7 +164,12 @@ class Journal:
 
     async def _commit(self) -> None:
         last, data = self._next - 1, self._drain()
-        await run_sync(self._write, data, last, abandon_on_cancel=False)
+        try:
+            await run_sync(self._write, data, last, abandon_on_cancel=False)
+        except BaseException:
+            # What was drained is lost: nobody may wait for it, or write behind it.
+            self._poison = self._poison or StoreError(f"{self.path} was not written")
+            raise
 
     def _drain(self) -> bytes:
         data = b"".join(self._queue)

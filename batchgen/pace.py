@@ -17,10 +17,12 @@ class Pace:
         self._count = count
         self._paused_until = 0.0
 
-    def pause(self, seconds: float) -> None:
-        """Nobody begins for this long."""
-        until = anyio.current_time() + seconds
-        self._paused_until = max(self._paused_until, until)
+    def pause(self, seconds: float) -> bool:
+        """Nobody begins for this long; False if everybody waits already."""
+        now = anyio.current_time()
+        new = self._paused_until <= now
+        self._paused_until = max(self._paused_until, now + seconds)
+        return new
 
     def _reserve(self) -> float:
         """Take the next free moment of the window."""

@@ -126,6 +126,11 @@ def is_loopback(base_url: str) -> bool:
     return urlsplit(base_url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
+def profile_for(*, live: bool) -> Profile:
+    """The habits of the real service, or of the make-believe one."""
+    return WAVESPEED if live else SANDBOX
+
+
 def profile_of(base_url: str) -> Profile:
     """The habits of the service behind an address."""
-    return SANDBOX if is_loopback(base_url) else WAVESPEED
+    return profile_for(live=not is_loopback(base_url))

@@ -20,7 +20,7 @@ class Observer(Protocol):
         """Bytes of a download arrived; called from any thread."""
 
     def alive(self, tally: Tally) -> None:
-        """Nothing was heard for five minutes."""
+        """A second has passed, and the run is alive."""
 
     def close(self) -> None:
         """The session is over."""

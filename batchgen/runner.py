@@ -349,8 +349,9 @@ class Runner:
         wait = self._profile.rate_pause
         if event.retry_after_ms is not None:
             wait = event.retry_after_ms / 1000
-        self._starts.pause(wait)
-        self._observer.notice(f"waiting for the account's rate limit, {wait:.0f} s")
+        if self._starts.pause(wait):
+            text = f"waiting for the account's rate limit, {wait:.0f} s"
+            self._observer.notice(text)
 
     async def _await(self, step: Await) -> bool:
         """Wait for a prediction; one that takes too long stays collectable."""

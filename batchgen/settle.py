@@ -8,6 +8,7 @@ import anyio
 
 from batchgen.answers import Prediction, when
 from batchgen.client import Client
+from batchgen.errors import Unavailable
 from batchgen.events import AttemptAbsent, AttemptAccepted, AttemptUncertain, Window
 from batchgen.journal import Journal
 from batchgen.plan import Policy
@@ -20,6 +21,8 @@ from batchgen.world import World, iso
 
 Fingerprint = Callable[[str, Mapping[str, Any]], str]
 _AGREEING_SCANS = 2
+_LOOKS = 6
+_FINAL = frozenset({401, 403, 404})
 
 
 def left_open(journal: Journal, tally: Tally, world: World) -> list[AttemptUncertain]:
@@ -118,13 +121,31 @@ class Settlement:
         """One complete look; None if it proves nothing."""
         if not doubts:
             return Verdict()
-        listed = await scan(self._client.history, doubts, self._profile)
+        listed = await scan(self._history, doubts, self._profile)
         if listed is None:
             self._recorder.observer.notice(
                 "the account's history cannot be read now; nothing in doubt was settled"
             )
             return None
         return judge(doubts, listed, self._tally.owned, self._print_of, self._profile)
+
+    async def _history(
+        self, model: str, since: datetime, until: datetime
+    ) -> list[Prediction]:
+        """A complete look, repeated through passing trouble."""
+        for pause in self._pauses():
+            try:
+                return await self._client.history(model, since, until)
+            except Unavailable as error:
+                if error.http in _FINAL:
+                    raise
+                await anyio.sleep(error.retry_after or pause)
+        return await self._client.history(model, since, until)
+
+    def _pauses(self) -> Iterator[float]:
+        for tries in range(_LOOKS - 1):
+            longest = self._profile.backoff_first * 2.0**tries
+            yield longest * self._world.chance.uniform(0.5, 1.0)
 
     def _print_of(self, row: Prediction) -> str | None:
         return None if row.inputs is None else self._fingerprint(row.model, row.inputs)

@@ -12,7 +12,7 @@ from batchgen.runner import Runner
 from batchgen.tally import Tally
 
 _LOOK = 0.5
-_HEARTBEAT = 300.0
+_HEARTBEAT = 1.0
 _DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
 
 
@@ -64,7 +64,7 @@ async def silence(runner: Runner, client: Client, profile: Profile) -> None:
 
 
 async def heartbeat(tally: Tally, observer: Observer) -> None:
-    """Tell the observer now and then that the run is alive."""
+    """Tell the observer every second that the run is alive; it says so when it must."""
     while True:
         await anyio.sleep(_HEARTBEAT)
         observer.alive(tally)

@@ -312,3 +312,26 @@ def test_lines_are_literal(tmp_path: Path) -> None:
     line = '{"prompt": "{{ x }} ${HOME}", "output": "a/b"}'
     (task,) = expand(written(tmp_path, line, "t.jsonl"))
     assert (task.input["prompt"], task.output) == ("{{ x }} ${HOME}", "a/b.mp4")
+
+
+def test_names_labels_and_takes_survive_the_way_through_jsonl(tmp_path: Path) -> None:
+    text = """
+prompts:
+  - A {{ place }} fox
+  - {prompt: "B {{ place }}", id: x y/z, labels: {week: 12}}
+matrix: {place: [de, "a:b", 1.10]}
+takes: 2
+output: {name: "{{ place }}/{{ slug }}", ascii: true}
+labels: {campaign: Zürich}
+"""
+    first = expand(written(tmp_path, text))
+    assert (first[-1].slug, first[-1].output) == (
+        "x y-z_1.10_t2",
+        "1.10/x y-z_1.10_t2.mp4",
+    )
+    assert first[-1].labels == {"campaign": "Zürich", "week": "12", "place": "1.10"}
+    lines = [json.dumps(tasks.to_json(task)) for task in first]
+    again = expand(written(tmp_path, "\n".join(lines), "again.jsonl"))
+    assert [(task.id, task.slug, task.output, task.labels) for task in again] == [
+        (task.id, task.slug, task.output, task.labels) for task in first
+    ]

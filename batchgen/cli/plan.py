@@ -14,7 +14,7 @@ from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
 from batchgen.models import Price
 from batchgen.money import Micros, plain
-from batchgen.profile import SANDBOX, WAVESPEED, Profile
+from batchgen.profile import WAVESPEED, Profile, profile_for
 from batchgen.readers import sources
 from batchgen.runner import Limits
 from batchgen.state import Status
@@ -77,7 +77,7 @@ def limits_of(order: Order, profile: Profile) -> Limits:
 
 def document(order: Order, tally: Tally, cap: Micros | None) -> dict[str, object]:
     """The plan as data."""
-    plan, limits = order.plan, limits_of(order, _profile(order))
+    plan, limits = order.plan, limits_of(order, profile_for(live=order.live))
     left = None if cap is None else cap - tally.ledger.committed
     counts = {name: plan.counts.get(name, 0) for name in ("new", "changed", "renamed")}
     counts |= {
@@ -96,14 +96,14 @@ def document(order: Order, tally: Tally, cap: Micros | None) -> dict[str, object
         "cost_usd": _usd(plan.cost),
         "budget_usd": _usd(cap),
         "left_usd": _usd(left),
-        "eta_s": round(eta(plan.to_buy, limits, _profile(order))),
+        "eta_s": round(eta(plan.to_buy, limits, profile_for(live=order.live))),
         "warnings": [finding_json(finding) for finding in order.findings],
     }
 
 
 def quote(order: Order, tally: Tally, cap: Micros | None, path: Path) -> report.Quote:
     """The plan as a page."""
-    profile = _profile(order)
+    profile = profile_for(live=order.live)
     limits = limits_of(order, profile)
     first = order.first
     flag = "" if order.live or not order.flags.sandbox else " --sandbox"
@@ -165,10 +165,6 @@ def _pace(limits: Limits) -> str:
         unit = {1.0: "second", 60.0: "minute", 3600.0: "hour"}[limits.seconds]
         text += f", {limits.starts} starts a {unit}"
     return text
-
-
-def _profile(order: Order) -> Profile:
-    return WAVESPEED if order.live else SANDBOX
 
 
 def _usd(amount: Micros | None) -> object:

@@ -32,7 +32,7 @@ from batchgen.journal import NAME, Journal
 from batchgen.keys import Rate
 from batchgen.money import Micros, dollars, plain
 from batchgen.plan import Retry
-from batchgen.profile import profile_of
+from batchgen.profile import profile_for, profile_of
 from batchgen.progress import observers
 from batchgen.readers import sources
 from batchgen.runner import Limits, Runner
@@ -106,9 +106,9 @@ class _Run:
         if self._idle(missing):
             return self._report(report.exit_code(self._tally.counts, idle=True))
         cap = self._cap()
+        self._check_disk()
         account = self._account()
         check_endpoint(self._tally, account)
-        self._make_room(account)
         return anyio.run(self._connected, account, cap, missing)
 
     def _open(self) -> Journal:
@@ -169,8 +169,13 @@ class _Run:
         if self._order.flags.sandbox:
             from batchgen.sandbox.launch import launch  # noqa: PLC0415 - an extra
 
+            data = self._order.folder / "sandbox"
+            try:
+                data.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unwritable(data, error.strerror) from error
             addresses = self._stack.enter_context(
-                launch(self._order.folder / "sandbox", faults=self._wishes.faults)
+                launch(data, faults=self._wishes.faults)
             )
             base_url, key = addresses.api, "sandbox"
         else:
@@ -184,22 +189,17 @@ class _Run:
             )
         return Account(base_url, key, profile_of(base_url), self._settings.proxy)
 
-    def _make_room(self, account: Account) -> None:
+    def _check_disk(self) -> None:
         """A night that ends on a full disk is checked for in the evening."""
-        folder = self._order.folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-        except OSError as error:
-            raise StoreError(
-                f"cannot write {folder}: {error.strerror}",
-                advice="Nothing was submitted. Give write access or set "
-                "BATCHGEN_OUTPUTS to another folder.",
-            ) from error
-        need = self._order.plan.seconds * account.profile.bytes_per_second
+        folder, profile = self._order.folder, profile_for(live=self._order.live)
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+            raise _unwritable(folder, f"{existing} does not take files")
+        free = shutil.disk_usage(existing).free
+        need = self._order.plan.seconds * profile.bytes_per_second
         if free < need:
             raise StoreError(
-                f"{free / 1e9:.1f} GB are free in {folder}, the plan may need "
+                f"{free / 1e9:.1f} GB are free in {existing}, the plan may need "
                 f"{need / 1e9:.1f} GB",
                 rule="no-space",
                 advice="Nothing was submitted. Make room, or buy a part with --limit.",
@@ -357,6 +357,14 @@ class _Run:
             fresh.replace(path)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _unwritable(folder: Path, why: str | None) -> StoreError:
+    return StoreError(
+        f"cannot write {folder}: {why}",
+        advice="Nothing was submitted. Give write access, or set BATCHGEN_OUTPUTS to "
+        "another folder.",
+    )
 
 
 def _whole(videos: Path, file: SavedFile) -> bool:

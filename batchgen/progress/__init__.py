@@ -15,7 +15,7 @@ from batchgen.tally import Tally
 __all__ = ["Bars", "Lines", "Observers", "observers"]
 
 
-def observers(
+def observers(  # noqa: PLR0913 - each is a fact of the terminal or of the run
     stream: TextIO,
     *,
     is_tty: bool,

@@ -88,7 +88,7 @@ class Bars:
         with self._drawing():
             for row in self._rows:
                 row.close()
-            if self._rows:
+            if not self._broken:
                 self._stream.write("\r")
                 self._stream.flush()
         self._end()
@@ -96,7 +96,7 @@ class Bars:
     @contextmanager
     def _drawing(self) -> Iterator[None]:
         """One thread at a time; a broken pipe ends the display, not the run."""
-        with Row.get_lock():
+        with Row.lock:
             try:
                 yield
             except (OSError, ValueError):
@@ -209,7 +209,7 @@ class _Speed:
     def at(self, moment: datetime, total: int) -> float:
         """The speed, now that so many bytes have arrived."""
         self._seen.append((moment, total))
-        while len(self._seen) > 2 and moment - self._seen[1][0] >= _SPEED_OVER:  # noqa: PLR2004
+        while len(self._seen) > 2 and moment - self._seen[0][0] > _SPEED_OVER:  # noqa: PLR2004
             self._seen.popleft()
         since, before = self._seen[0]
         seconds = (moment - since).total_seconds()

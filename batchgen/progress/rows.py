@@ -24,7 +24,7 @@ class Row(_Tqdm):
     """One row: label, bar, amount, and as many remarks as there is room for."""
 
     monitor_interval = 0  # no thread that redraws behind our back
-    _lock = RLock()
+    lock = _lock = RLock()
     amount = ""
     amount_columns = 0
     parts: tuple[Part, ...] = ()
@@ -48,9 +48,13 @@ class Row(_Tqdm):
         self.n, self.total = min(amount, total), total
 
     def refresh(self, *_: object, **__: object) -> None:
-        """Draw; tqdm's own would keep the lock if the stream is broken."""
-        with self._lock:
-            if not self.disable:
+        """Draw, once there is something to say.
+
+        tqdm's own would keep the lock if the stream is broken, and draw before the row
+        is ours.
+        """
+        with self.lock:
+            if self.amount and not self.disable:
                 self.display()
 
 

@@ -45,11 +45,7 @@ class Row:
         """The cell that a path of the task came from, or the whole row."""
         del key
         column = self.table.column(path) if path else None
-        places = list(self.places()) if column else []
-        if column is None or column.index >= len(places):
-            width = len(self.raw.split("\n", 1)[0].rstrip("\r"))
-            return Place(self.file, self.line, 1, max(width, 1) + 1)
-        return places[column.index]
+        return self.cell(column.index if column else len(self.raw) + 1)
 
     def find(self, path: Path, text: str) -> Place:
         """The cell: what stands inside it is data."""
@@ -70,19 +66,28 @@ class Row:
             return ""
         return self.cells[column.index]
 
+    def cell(self, index: int) -> Place:
+        """The place of one cell, or of the whole row."""
+        places = list(self.places()) if index <= len(self.raw) else []
+        if index < len(places):
+            return places[index]
+        width = len(self.raw.split("\n", 1)[0].rstrip("\r"))
+        return Place(self.file, self.line, 1, max(width, 1) + 1)
+
     def places(self) -> Iterator[Place]:
         """Every cell's place, from the row's own text."""
-        line, column, start, quoted = self.line, 1, (self.line, 1), False
+        line, column, start = self.line, 1, (self.line, 1)
+        quoted, before = False, ""
         text = self.raw.rstrip("\r\n")
         for letter in text + self.table.delimiter:
-            if letter == '"':
+            if letter == '"' and (quoted or (line, column) == start or before == '"'):
                 quoted = not quoted
             if letter == self.table.delimiter and not quoted:
-                same = start[0] == line
-                end = column if same else start[1] + 1
+                end = column if start[0] == line else start[1] + 1
                 yield Place(self.file, *start, max(end, start[1] + 1))
                 start = (line, column + 1)
             column += 1
+            before = letter
             if letter == "\n":
                 line, column = line + 1, 1
 
@@ -98,6 +103,7 @@ class Table:
         self._encoding = encoding
         self.delimiter = ","
         self.header_line = 1
+        self.header = ""
         self.columns: tuple[Column, ...] = ()
         self.findings: list[Finding] = []
         self.rows = 0
@@ -126,7 +132,7 @@ class Table:
         self.rows = 0
         with self._text() as text:
             buffer: list[str] = []
-            lines = _kept(text, buffer)
+            lines = self._kept(text, buffer)
             line = 1
             for _ in range(self.header_line):
                 line += _lines_of(next(lines, ""))
@@ -141,8 +147,6 @@ class Table:
                     raise ManifestError(
                         [self._unclosed(line, "".join(buffer))]
                     ) from None
-                except UnicodeDecodeError:
-                    raise ManifestError([self._undecodable()]) from None
                 raw = "".join(buffer)
                 buffer.clear()
                 cells = [cell.strip(BLANK) for cell in cells]
@@ -150,6 +154,15 @@ class Table:
                     self.rows += 1
                     yield Row(self, line, cells, raw)
                 line += _lines_of(raw)
+
+    def _kept(self, text: io.TextIOWrapper, buffer: list[str]) -> Iterator[str]:
+        """The lines, each also kept until its row is complete."""
+        try:
+            for line in text:
+                buffer.append(line)
+                yield line
+        except UnicodeDecodeError:
+            raise ManifestError([self._undecodable()]) from None
 
     def _text(self) -> io.TextIOWrapper:
         stream = self._opened()
@@ -168,7 +181,7 @@ class Table:
                 number, line = self._header_line(text)
             except UnicodeDecodeError:
                 raise ManifestError([self._undecodable()]) from None
-        self.header_line = number
+        self.header_line, self.header = number, line
         if "\0" in line:
             raise ManifestError([self._undecodable()])
         if self.delimiter not in line:
@@ -194,7 +207,6 @@ class Table:
 
     def _name_columns(self, cells: list[str], row: Row) -> None:
         columns: list[Column] = []
-        places = list(row.places())
         seen: set[str] = set()
         for index, cell in enumerate(cells):
             shown = cell.strip(BLANK)
@@ -202,7 +214,7 @@ class Table:
             if name in seen:
                 message = f"two columns are called {shown}"
                 self.findings.append(
-                    Finding(places[index], "duplicate-header", message)
+                    Finding(row.cell(index), "duplicate-header", message)
                 )
             if name:
                 seen.add(name)
@@ -239,12 +251,6 @@ def scene_of(name: str) -> tuple[int, str] | None:
     """The number of a scene column, from 0, and which part of the scene it is."""
     found = _SCENE.fullmatch(name)
     return (int(found[1]) - 1, "duration" if found[2] else "prompt") if found else None
-
-
-def _kept(text: io.TextIOWrapper, buffer: list[str]) -> Iterator[str]:
-    for line in text:
-        buffer.append(line)
-        yield line
 
 
 def _lines_of(raw: str) -> int:

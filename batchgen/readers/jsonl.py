@@ -166,16 +166,21 @@ class _Parser:
         )
 
     def _string(self, start: int) -> Node:
-        try:
-            text, self.end = scanstring(self._text, start + 1, True)
-        except ValueError:
-            self.fail(start, "this text is not closed, or has a bad escape")
+        text = self._quoted(start)
         node = Node(self._span(start), text, text)
         if "${" in text and self._environ is not None and self._first == 1:
             node.value, mistakes = expand(text, self._environ)
             for _, mistake in mistakes:
                 self.findings.append(mistake.at(self._place(node.span)))
         return node
+
+    def _quoted(self, start: int) -> str:
+        text = ""
+        try:
+            text, self.end = scanstring(self._text, start + 1, True)
+        except ValueError:
+            self.fail(start, "this text is not closed, or has a bad escape")
+        return str(text)
 
     def _list(self, start: int, depth: int) -> Node:
         children: list[Node] = []
@@ -192,7 +197,7 @@ class _Parser:
         while self._text[position : position + 1] != "}":
             if self._text[position : position + 1] != '"':
                 self.fail(position, "a key stands in double quotes")
-            key, self.end = scanstring(self._text, position + 1, True)
+            key = self._quoted(position)
             span = self._span(position)
             colon = self.space(self.end)
             if self._text[colon : colon + 1] != ":":

@@ -100,15 +100,12 @@ class Sheet:
         if not meant:
             self.labels.append((index, name))
             return
-        header = Row(self.table, self.table.header_line, [], self._header())
-        place = list(header.places())[index]
+        header = Row(self.table, self.table.header_line, [], self.table.header)
+        place = header.cell(index)
         message = f"unknown column `{shown}`"
         label = f"did you mean `{meant}`?"
         fix = "rename it; a label needs a name of its own"
         self.findings.append(Finding(place, "unknown-key", message, label, fix))
-
-    def _header(self) -> str:
-        return self.table.delimiter.join(column.shown for column in self.table.columns)
 
     def _read_scenes(
         self, values: list[str], data: dict[str, Any], mistakes: list[Mistake]
@@ -133,9 +130,8 @@ class Sheet:
 
     def _extra_cell(self, row: Row) -> Finding:
         extra = len(row.cells) - len(self.table.columns)
-        places = list(row.places())
         first = len(self.table.columns) if self._prompt is None else self._prompt
-        start, last = places[first], places[min(first + extra, len(places) - 1)]
+        start, last = row.cell(first), row.cell(first + extra)
         end = last.end if last.line == start.line else start.end
         noun = "prompt" if self._prompt is not None else "text"
         return Finding(
@@ -151,7 +147,7 @@ class Sheet:
     def _blank_headers(self, row: Row) -> list[Finding]:
         for index in self._blank:
             if index < len(row.cells) and row.cells[index]:
-                place = list(row.places())[index]
+                place = row.cell(index)
                 message = "this column has no name in the header"
                 return [Finding(place, "blank-header", message)]
         return []

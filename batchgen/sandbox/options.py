@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIERS = ("calm", "bronze", "silver", "gold", "ultra")
-PROFILES = ("full", "preview")
+PROFILES = ("full", "preview", "plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Options:
         tier: limits on submissions and on what is in flight at once.
         faults: a preset or the path of a plan.
         offset: seconds added to the real time.
-        profile: size of the clips, `full` (4K) or `preview` (384 pixels).
+        profile: `full` clips (4K), `preview` (384 pixels), or `plain` (all alike).
         list_delay: seconds, before `speed`, until the history shows a prediction.
         refund_delay: seconds, before `speed`, until a failure is paid back.
         ends_with_stdin: whether the process ends when its standard input does.

@@ -1,0 +1,196 @@
+"""The make-believe world of the tests: a real sandbox, real files, real sockets."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchgen.cli.session import Account, Session, Terms, connected
+from batchgen.disk import Disk
+from batchgen.journal import Journal
+from batchgen.manifest import load
+from batchgen.models import catalog
+from batchgen.plan import Policy
+from batchgen.profile import SANDBOX
+from batchgen.report import exit_code
+from batchgen.runner import Limits, Runner
+from batchgen.sandbox.launch import launch
+from batchgen.sandbox.options import Addresses
+from batchgen.tally import Tally
+from batchgen.tasks import Task, check
+from batchgen.world import World
+
+FAST = replace(
+    SANDBOX,
+    accept_settle=0.05,
+    list_settle=0.05,
+    poll_first=0.02,
+    poll_every=0.02,
+    poll_longest=0.1,
+    backoff_first=0.02,
+    rate_pause=0.05,
+    reads=5000,
+)
+
+
+class Silent:
+    """An observer that keeps what it is told and prints nothing."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def event(self, event: object, tally: Tally) -> None:
+        """Nothing."""
+
+    def notice(self, text: str) -> None:
+        """Keep it."""
+        self.notices.append(text)
+
+    def received(self, count: int) -> None:
+        """Nothing."""
+
+    def alive(self, tally: Tally) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """One row of the till."""
+
+    prompt: str
+    price: str
+
+
+@dataclass
+class Story:
+    """A sandbox, a folder for runs, and the program."""
+
+    root: Path
+    api: str
+    data: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def manifest(self, prompts: Sequence[str], *more: str) -> Path:
+        """A manifest of these prompts; its name is unique per first prompt."""
+        name = "run-" + prompts[0].split()[0].lower()
+        path = self.root / f"{name}.yaml"
+        rows = [f"  - {json.dumps(prompt)}" for prompt in prompts]
+        keys = (f"name: {name}", *more, "settings: {duration: 3}", "prompts:", *rows)
+        path.write_text("\n".join(keys) + "\n", encoding="utf-8")
+        return path
+
+    def folder(self, manifest: Path) -> Path:
+        """Where the run of a manifest lives."""
+        return self.root / "outputs" / f"{manifest.stem}.sandbox"
+
+    def till(self, word: str = "") -> list[Charge]:
+        """What was charged for prompts with this word, read from the till's file."""
+        uri = f"file:{self.data / 'sandbox.db'}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True)
+        try:
+            rows = connection.execute(
+                "SELECT input, price FROM predictions ORDER BY created"
+            ).fetchall()
+        finally:
+            connection.close()
+        charges = [Charge(json.loads(raw)["prompt"], str(price)) for raw, price in rows]
+        return [charge for charge in charges if word in charge.prompt]
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the program as a user would, against this sandbox."""
+        return subprocess.run(
+            [sys.executable, "-m", "batchgen", *arguments],
+            capture_output=True,
+            text=True,
+            env=self.env(),
+            timeout=100,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start the program and leave it running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "batchgen", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.env(),
+        )
+
+    def env(self) -> dict[str, str]:
+        """The environment of the program."""
+        mine = {
+            "WAVESPEED_API_KEY": "story-key",
+            "WAVESPEED_BASE_URL": self.api,
+            "BATCHGEN_OUTPUTS": str(self.root / "outputs"),
+        }
+        return {**os.environ, **mine, **self.environ}
+
+    def tasks(self, manifest: Path) -> list[Task]:
+        """The expansion of a manifest."""
+        models = catalog()
+        loaded = load(manifest, environ={}, catalog=models, live=False)
+        return list(check(loaded, models, live=False))
+
+    async def session(
+        self,
+        manifest: Path,
+        *,
+        disk: Disk | None = None,
+        policy: Policy | None = None,
+        limits: Limits | None = None,
+        cap: int | None = None,
+    ) -> tuple[Runner, Tally]:
+        """One session in this process, with another disk if you like."""
+        world = World(disk=disk or Disk())
+        account = Account(self.api, "story-key", FAST)
+        tasks = self.tasks(manifest)
+        terms = Terms(policy or Policy(), limits or Limits(8, None), cap, "digest")
+        async with connected(account, (5000, 1.0), world) as client:
+            with Journal.open(self.folder(manifest), world) as journal:
+                tally = Tally.of(journal.records)
+                tally.want(task.id for task in tasks)
+                session = Session(
+                    account, terms, client, journal, tally, Silent(), world
+                )
+                runner = await session.run(
+                    lambda: tasks, [], catalog(), lambda _: exit_code(tally.counts)
+                )
+                return runner, tally
+
+
+def sandboxed(folder: Path, *extra: str, speed: float = 20_000) -> Any:
+    """A sandbox for counting: fast, with clips that are all alike."""
+    return launch(folder / "sandbox", speed=speed, profile="plain", extra_args=extra)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that users have."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """One sandbox for a module; tests tell their charges apart by a word."""
+    root = tmp_path_factory.mktemp("story")
+    with sandboxed(root, "--balance", "1000000") as found:
+        addresses: Addresses = found
+        yield Story(root, addresses.api, root / "sandbox")
+
+
+@pytest.fixture
+def story(shared_sandbox: Story) -> Story:
+    """The shared sandbox with a clean environment."""
+    shared_sandbox.environ.clear()
+    return shared_sandbox

@@ -1,0 +1,264 @@
+"""What the history proves about attempts of unknown fate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from batchgen.answers import Prediction, prediction
+from batchgen.errors import Unavailable
+from batchgen.profile import SANDBOX, WAVESPEED, Profile
+from batchgen.reconcile import Doubt, Verdict, judge, scan
+
+NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
+MODEL = "acme/video"
+PROFILE = WAVESPEED
+CAT = {"prompt": "a cat"}
+DOG = {"prompt": "a dog"}
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def doubt(
+    task: str,
+    since: float = 0,
+    until: float = 120,
+    *,
+    body: Mapping[str, Any] = CAT,
+    model: str = MODEL,
+) -> Doubt:
+    return Doubt(task, 1, model, print_of_body(body), at(since), at(until))
+
+
+def row(
+    name: str,
+    created: float | str = 1,
+    body: Mapping[str, Any] | None = CAT,
+    model: str = MODEL,
+) -> Prediction:
+    when = created if isinstance(created, str) else at(created).isoformat()
+    return prediction({"id": name, "model": model, "created_at": when, "inputs": body})
+
+
+def print_of_body(body: Mapping[str, Any]) -> str:
+    return repr(sorted(body.items()))
+
+
+def fingerprint(listed: Prediction) -> str | None:
+    return None if listed.inputs is None else print_of_body(listed.inputs)
+
+
+def judged(
+    doubts: Sequence[Doubt],
+    rows: Sequence[Prediction],
+    owned: frozenset[str] = frozenset(),
+    profile: Profile = PROFILE,
+) -> Verdict:
+    return judge(doubts, rows, owned, fingerprint, profile)
+
+
+def pairs(verdict: Verdict) -> list[tuple[str, str, str]]:
+    return [(one.doubt.task, one.prediction, one.note) for one in verdict.adopted]
+
+
+def names(doubts: Sequence[Doubt]) -> list[str]:
+    return [one.task for one in doubts]
+
+
+A, B, C = doubt("a"), doubt("b", 1), doubt("c", 2)
+
+
+@pytest.mark.parametrize(
+    ("doubts", "rows", "owned", "adopted", "missing", "unclear"),
+    [
+        # One candidate for one doubt.
+        ([A], [row("p")], (), [("a", "p", "")], [], []),
+        # Fewer candidates than doubts: oldest to oldest, the surplus is missing.
+        (
+            [B, A, C],
+            [row("late", 9), row("early", 3)],
+            (),
+            [("a", "early", ""), ("b", "late", "")],
+            ["c"],
+            [],
+        ),
+        # More candidates than doubts: adopt as many as needed, and say so.
+        ([A], [row("q", 5), row("p", 1)], (), [("a", "p", "ambiguous")], [], []),
+        # R1: what belongs to an attempt is nobody's candidate.
+        ([A], [row("p")], ("p",), [], ["a"], []),
+        ([A], [row("p"), row("q", 2)], ("p",), [("a", "q", "")], [], []),
+        # Another body or another model is another clip.
+        ([A], [row("p", 1, DOG)], (), [], ["a"], []),
+        ([A], [row("p", 1, CAT, "acme/other")], (), [], ["a"], []),
+        # Hidden inputs prove nothing in either direction.
+        ([A], [row("p", 1, None)], (), [], [], ["a"]),
+        ([A], [row("p", 1, None), row("q", 2)], (), [("a", "q", "")], [], []),
+        ([A, B], [row("p", 1, None), row("q", 2)], (), [("a", "q", "")], [], ["b"]),
+        ([A], [row("p", 1, None, "acme/other")], (), [], ["a"], []),
+        ([A], [row("p", 1, None)], ("p",), [], ["a"], []),
+        # An undated row cannot be ruled out.
+        ([A], [row("p", "")], (), [("a", "p", "")], [], []),
+        ([A], [row("p", "soon", None)], (), [], [], ["a"]),
+        # Nothing at all.
+        ([A], [], (), [], ["a"], []),
+        ([], [row("p")], (), [], [], []),
+    ],
+)
+def test_the_decision_table(
+    doubts: Sequence[Doubt],
+    rows: Sequence[Prediction],
+    owned: Sequence[str],
+    adopted: Sequence[tuple[str, str, str]],
+    missing: Sequence[str],
+    unclear: Sequence[str],
+) -> None:
+    verdict = judged(doubts, rows, frozenset(owned))
+    assert pairs(verdict) == adopted
+    assert (names(verdict.missing), names(verdict.unclear)) == (missing, unclear)
+
+
+@pytest.mark.parametrize(
+    ("created", "near"),
+    [
+        (-PROFILE.window_before - 0.001, False),
+        (-PROFILE.window_before, True),
+        (0, True),
+        (120 + PROFILE.accept_settle, True),
+        (120 + PROFILE.accept_settle + 0.001, False),
+    ],
+)
+def test_the_window_reaches_from_before_the_intent_to_the_last_possible_arrival(
+    created: float, *, near: bool
+) -> None:
+    verdict = judged([A], [row("p", created)])
+    assert bool(verdict.adopted) is near
+    assert bool(verdict.missing) is not near
+
+
+def test_times_of_the_service_may_have_nine_decimals_and_any_zone() -> None:
+    first = row("p", "2026-10-01T12:00:01.123456789Z")
+    second = row("q", "2026-10-01T14:00:02.5+02:00")
+    assert pairs(judged([A, B], [second, first])) == [("a", "p", ""), ("b", "q", "")]
+
+
+def test_equal_bodies_are_interchangeable_whatever_the_order_of_rows() -> None:
+    rows = [row("p", 1), row("q", 2), row("r", 3)]
+    for order in (rows, rows[::-1], rows[1:] + rows[:1]):
+        verdict = judged([C, A, B], order)
+        assert {name for _, name, _ in pairs(verdict)} == {"p", "q", "r"}
+        assert len({task for task, _, _ in pairs(verdict)}) == 3
+
+
+def test_bodies_do_not_take_each_others_rows() -> None:
+    cat, dog = doubt("cat"), doubt("dog", body=DOG)
+    verdict = judged([cat, dog], [row("d", 1, DOG), row("c", 2)])
+    assert pairs(verdict) == [("cat", "c", ""), ("dog", "d", "")]
+
+
+def test_no_row_is_adopted_twice() -> None:
+    verdict = judged([A, B], [row("p"), row("p")])
+    assert pairs(verdict) == [("a", "p", "")]
+    assert names(verdict.missing) == ["b"]
+
+
+def test_a_wide_window_does_not_take_the_only_row_of_a_narrow_one() -> None:
+    """Two paid clips, two doubts of one body: nobody may seem missing."""
+    crashed, answered = doubt("crashed", 0, 36_000), doubt("answered", 10, 20)
+    rows = [row("p", 15), row("q", 20_000)]
+    verdict = judged([crashed, answered], rows)
+    assert names(verdict.missing) == []
+    assert len(verdict.adopted) == 2
+
+
+def test_a_listing_that_empties_its_inputs_hides_them() -> None:
+    """After its retention a service may keep the row and drop the request."""
+    listed = prediction(
+        {"id": "p", "model": MODEL, "created_at": at(1).isoformat(), "inputs": {}}
+    )
+    assert names(judged([A], [listed]).missing) == []
+
+
+def test_a_row_without_a_model_cannot_be_ruled_out() -> None:
+    verdict = judged([A], [row("p", 1, CAT, model="")])
+    assert names(verdict.missing) == []
+
+
+def test_a_window_that_ends_before_it_begins_proves_nothing() -> None:
+    """Our clock was set back between the intent and the end of the session."""
+    verdict = judged([doubt("a", 86_400, 0)], [row("p", 1)])
+    assert names(verdict.missing) == []
+
+
+def test_an_empty_history_proves_something_only_after_both_settle_times() -> None:
+    assert A.settled_at(WAVESPEED) == at(120 + 600 + 60)
+    assert A.settled_at(SANDBOX) == at(120 + 2 + 1)
+
+
+class Service:
+    """A history that shows one page set after the other."""
+
+    def __init__(self, *looks: Sequence[Prediction] | Unavailable) -> None:
+        self.looks = list(looks)
+        self.asked: list[tuple[str, datetime, datetime]] = []
+
+    async def history(
+        self, model: str, since: datetime, until: datetime
+    ) -> list[Prediction]:
+        self.asked.append((model, since, until))
+        look = self.looks.pop(0)
+        if isinstance(look, Unavailable):
+            raise look
+        return list(look)
+
+
+P, Q = row("p"), row("q", 2)
+BROKEN = Unavailable("502", http=502)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("looks", "found"),
+    [
+        ([[P], [P]], ["p"]),
+        ([[], []], []),
+        ([[P], [P, Q], [Q, P]], ["p", "q"]),
+        ([[P], [Q], [P], [Q]], None),
+        ([[], [P], [], [P]], None),
+        ([BROKEN], None),
+        ([[P], BROKEN], None),
+    ],
+)
+async def test_a_scan_counts_only_when_two_passes_agree(
+    looks: Sequence[Sequence[Prediction] | Unavailable], found: list[str] | None
+) -> None:
+    service = Service(*looks)
+    rows = await scan(service.history, [A], PROFILE)
+    assert (None if rows is None else sorted(one.id for one in rows)) == found
+    assert service.looks == []
+
+
+@pytest.mark.anyio
+async def test_a_scan_asks_once_a_model_for_all_windows_of_it() -> None:
+    doubts = [
+        doubt("a", 0, 10),
+        doubt("b", 500, 600),
+        doubt("c", 90, 95, model="acme/other"),
+    ]
+    service = Service([P], [Q], [P], [Q])
+    rows = await scan(service.history, doubts, PROFILE)
+    assert rows is not None
+    assert {one.id for one in rows} == {"p", "q"}
+    first = [
+        (MODEL, at(-180), at(600 + 600)),
+        ("acme/other", at(90 - 180), at(95 + 600)),
+    ]
+    assert service.asked == first * 2
+
+
+def test_a_short_settle_time_narrows_the_window() -> None:
+    quick = replace(PROFILE, accept_settle=2)
+    assert judged([A], [row("p", 123)], profile=quick).missing == (A,)
