@@ -201,9 +201,13 @@ class Runner:
             yield wanted.get(task) or bought(self._tally.states[task])
 
     def _unfinished(self, tasks: Tasks) -> Iterator[Task | None]:
-        """Tasks with something to do; now and then None, to let others run."""
+        """Tasks to buy or to give up; now and then None, to let others run.
+
+        What is in flight is not drawn here: it was among the paid ones, or somebody
+        is at it.
+        """
         for number, task in enumerate(tasks()):
-            if self._next(task) is not None:
+            if isinstance(self._next(task), Submit | Abandon):
                 yield task
             elif number % _BREATHER == 0:
                 yield None

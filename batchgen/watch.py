@@ -4,6 +4,7 @@ import os
 import signal
 
 import anyio
+from anyio.abc import TaskStatus
 
 from batchgen.client import Client
 from batchgen.profile import Profile
@@ -16,10 +17,17 @@ _HEARTBEAT = 1.0
 _DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
 
 
-async def signals(runner: Runner, tally: Tally, observer: Observer) -> None:
-    """First: buy nothing more. Second: leave now. Third: die at once."""
+async def signals(
+    runner: Runner, tally: Tally, observer: Observer, *, task_status: TaskStatus[None]
+) -> None:
+    """First: buy nothing more. Second: leave now. Third: die at once.
+
+    Started before the first record is written: Python's own KeyboardInterrupt could
+    land between a write and its sync.
+    """
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with anyio.open_signal_receiver(*wanted) as received:
+        task_status.started()
         count = 0
         async with anyio.create_task_group() as group:
             async for number in received:

@@ -68,7 +68,7 @@ class Charge:
     """One row of the till."""
 
     prompt: str
-    price: str
+    price: int
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Story:
             ).fetchall()
         finally:
             connection.close()
-        charges = [Charge(json.loads(raw)["prompt"], str(price)) for raw, price in rows]
+        charges = [Charge(json.loads(raw)["prompt"], price) for raw, price in rows]
         return [charge for charge in charges if word in charge.prompt]
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":

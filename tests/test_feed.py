@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -201,6 +202,8 @@ async def test_a_worker_waiting_for_a_distant_retry_is_released_by_closing() -> 
 
 # A runner over real files, whose engine performs without a network.
 
+PROFILE = replace(SANDBOX, backoff_first=0.001)
+
 
 class Quiet:
     """An observer that keeps what it is told."""
@@ -297,16 +300,16 @@ async def house(
         for event in past:
             tally.apply(event)
         recorder = Recorder(journal, tally, Quiet())
-        engine = Engine(client, files, SANDBOX, folder / "videos", world)
+        engine = Engine(client, files, PROFILE, folder / "videos", world)
         engine.steps = []
         settlement = Settlement(
-            recorder, client, SANDBOX, Policy(), lambda model, _: model, world
+            recorder, client, PROFILE, Policy(), lambda model, _: model, world
         )
         runner = Runner(
             recorder,
             engine,
             settlement,
-            profile=SANDBOX,
+            profile=PROFILE,
             policy=Policy(),
             limits=limits,
             world=world,

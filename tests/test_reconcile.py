@@ -3,14 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from batchgen.answers import Prediction, prediction
+from batchgen.answers import when as moment
+from batchgen.client import Client
 from batchgen.errors import Unavailable
+from batchgen.events import (
+    AttemptStarted,
+    AttemptUncertain,
+    Event,
+    TaskPlanned,
+    Window,
+)
+from batchgen.journal import Journal, read
+from batchgen.pace import Pace
+from batchgen.plan import Policy, Retry
 from batchgen.profile import SANDBOX, WAVESPEED, Profile
 from batchgen.reconcile import Doubt, Verdict, judge, scan
+from batchgen.recorder import Recorder
+from batchgen.settle import Settlement
+from batchgen.tally import Tally
+from batchgen.world import World, iso
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 MODEL = "acme/video"
@@ -262,3 +280,131 @@ async def test_a_scan_asks_once_a_model_for_all_windows_of_it() -> None:
 def test_a_short_settle_time_narrows_the_window() -> None:
     quick = replace(PROFILE, accept_settle=2)
     assert judged([A], [row("p", 123)], profile=quick).missing == (A,)
+
+
+# The settlement: a real journal, a history that answers as the service would.
+
+
+class Account(Client):
+    """An account whose history is `rows`, filtered as the service filters it."""
+
+    rows: tuple[Prediction, ...] = ()
+
+    async def history(
+        self, model: str, since: datetime, until: datetime
+    ) -> list[Prediction]:
+        dated = [(row, moment(row.created_at)) for row in self.rows]
+        return [
+            row
+            for row, created in dated
+            if row.model == model and created and since <= created <= until
+        ]
+
+
+class Quiet:
+    """An observer that hears nothing."""
+
+    def event(self, event: Event, tally: Tally) -> None: ...
+
+    def notice(self, text: str) -> None: ...
+
+    def received(self, count: int) -> None: ...
+
+    def alive(self, tally: Tally) -> None: ...
+
+    def close(self) -> None: ...
+
+
+TASK = "a" * 32
+LOST: tuple[Event, ...] = (
+    TaskPlanned(
+        task=TASK,
+        slug="cat",
+        labels={},
+        model=MODEL,
+        input=CAT,
+        take=1,
+        price=100,
+        seconds=5,
+        output="cat.mp4",
+    ),
+    AttemptStarted(task=TASK, attempt=1, reserve=100),
+    AttemptUncertain(
+        task=TASK,
+        attempt=1,
+        phase="no answer",
+        error="cut",
+        window=Window(since=iso(at(0)), until=iso(at(1))),
+    ),
+)
+HASTY = replace(SANDBOX, accept_settle=0.05, list_settle=0.01)
+
+
+async def settled(
+    folder: Path,
+    *rows: Prediction,
+    clock: float = 60,
+    offset: float = 0,
+    retry: frozenset[Retry] = frozenset({"absent"}),
+    stopped: bool = False,
+) -> list[str]:
+    """What is written down about one lost submission, by the names of the events.
+
+    `clock` is what our clock shows, in seconds after noon; `offset` is how far the
+    service is ahead of it.
+    """
+    world = World(now=lambda: at(clock))
+    stopping = anyio.Event()
+    if stopped:
+        stopping.set()
+    async with Account.connect(
+        "http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now
+    ) as client:
+        client.rows, client.clock_offset = rows, offset
+        with Journal.open(folder, world) as journal:
+            recorder = Recorder(journal, Tally(), Quiet())
+            for event in LOST:
+                await recorder.write(event)
+            settlement = Settlement(
+                recorder,
+                client,
+                HASTY,
+                Policy(retry=retry),
+                lambda _, body: print_of_body(body),
+                world,
+            )
+            with anyio.fail_after(10):
+                await settlement.wait_and_look(stopping)
+    return [record.event.t for record in read(folder)[len(LOST) :]]
+
+
+@pytest.mark.anyio
+async def test_a_lost_submission_that_arrived_is_adopted(tmp_path: Path) -> None:
+    assert await settled(tmp_path, row("p", 0.5)) == ["AttemptAccepted"]
+
+
+@pytest.mark.anyio
+async def test_one_that_did_not_is_absent_only_where_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    nothing: frozenset[Retry] = frozenset()
+    assert await settled(tmp_path / "a") == ["AttemptAbsent"]
+    assert await settled(tmp_path / "b", retry=nothing) == []
+    assert await settled(tmp_path / "c", row("p", 1, None)) == []
+    assert await settled(tmp_path / "d", clock=0, stopped=True) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wrong", [600, 7200])
+async def test_a_clock_that_is_set_does_not_make_a_paid_clip_absent(
+    tmp_path: Path, wrong: float
+) -> None:
+    """Right when it was lost, wrong when it is looked for; the service tells both."""
+    found = await settled(tmp_path, row("p", 0.5), clock=60 + wrong, offset=-wrong)
+    assert "AttemptAbsent" not in found
+
+
+@pytest.mark.anyio
+async def test_what_the_history_no_longer_keeps_is_not_absent(tmp_path: Path) -> None:
+    """The service forgets after seven days."""
+    assert await settled(tmp_path, clock=8 * 86_400) == []

@@ -146,7 +146,7 @@ class Session:
             runner = self._runner(files, models)
             news = [*left_open(self.journal, self.tally, self.world), *news]
             async with anyio.create_task_group() as group:
-                group.start_soon(signals, runner, self.tally, self.observer)
+                await group.start(signals, runner, self.tally, self.observer)
                 group.start_soon(silence, runner, self.client, self.account.profile)
                 group.start_soon(heartbeat, self.tally, self.observer)
                 await runner.run(self._opening(), news, tasks)
