@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from batchgen.client import Client
+from batchgen.client import _Phase as Phase
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
 from batchgen.pace import Pace
 
@@ -293,6 +294,40 @@ async def test_a_body_that_could_not_be_sent_whole_is_a_doubt() -> None:
     assert server.connections == 1
 
 
+REFUSED = "connection.connect_tcp.failed"
+SHAKEN = "connection.start_tls.failed"
+BEGUN = "http11.send_request_headers.started"
+SENT = "http11.send_request_body.complete"
+ANSWERED = "http11.receive_response_headers.complete"
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "phase"),
+    [
+        ((REFUSED,), NotSent, "connect_tcp"),
+        ((SHAKEN,), NotSent, "start_tls"),
+        ((), Uncertain, "connecting"),
+        (("connection.connect_tcp.started",), Uncertain, "connecting"),
+        (("connection.connect_tcp.complete",), Uncertain, "connecting"),
+        ((BEGUN,), Uncertain, "body incomplete"),
+        ((REFUSED, BEGUN), Uncertain, "body incomplete"),
+        ((BEGUN, REFUSED), Uncertain, "body incomplete"),
+        ((BEGUN, SENT), Uncertain, "no answer"),
+        ((BEGUN, SENT, ANSWERED), Uncertain, "answer incomplete"),
+    ],
+)
+async def test_only_a_failed_connection_and_no_first_byte_prove_that_nothing_left(
+    seen: tuple[str, ...], verdict: type[ApiError], phase: str
+) -> None:
+    """The names are those of the transport's trace events."""
+    far = Phase()
+    for name in seen:
+        await far(name, {})
+    found = far.verdict(OSError("cut"))
+    assert type(found) is verdict
+    assert found.phase == phase
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_a_doubt_and_the_key_stays_at_home(status: int) -> None:
     with Server(sends(reply(200, TAKEN))) as other:
@@ -319,7 +354,12 @@ async def test_a_submission_is_one_plain_post_with_the_key() -> None:
 
 
 async def test_every_submission_has_a_connection_of_its_own() -> None:
-    with Server(sends(reply(200, TAKEN))) as server:
+    def stays(peer: socket.socket, request: bytes) -> None:
+        while request:
+            peer.sendall(reply(200, TAKEN))
+            request = whole_request(peer)
+
+    with Server(stays) as server:
         async with client(server.url) as api:
             for _ in range(3):
                 await api.submit(MODEL, BODY)

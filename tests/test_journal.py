@@ -210,6 +210,18 @@ async def test_a_cancelled_waiter_does_not_stop_the_write_it_began(
     assert attempts(folder) == [started(1), started(2)]
 
 
+async def test_a_waiter_that_was_cancelled_before_it_began_loses_no_record(
+    folder: Path,
+) -> None:
+    with Journal.open(folder, world()) as journal:
+        number = journal.append(started(1))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await journal.durable(number)
+        await durable(journal, started(2))
+    assert attempts(folder) == [started(1), started(2)]
+
+
 async def test_a_torn_tail_is_cut_at_every_byte_and_kept(folder: Path) -> None:
     whole = await written(folder, 4)
     path = folder / "state.jsonl"

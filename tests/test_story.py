@@ -272,7 +272,7 @@ async def test_accepting_to_pay_twice_keeps_the_first_reserve(story: Story) -> N
 
 
 def test_one_interrupt_drains_and_two_detach(story: Story) -> None:
-    manifest = story.manifest([f"stop boat {n}" for n in range(30)], "concurrency: 2")
+    manifest = story.manifest([f"stop boat {n}" for n in range(12)], "concurrency: 3")
     for signals in (1, 2):
         running = story.start("run", str(manifest))
         assert running.stdout is not None
@@ -289,11 +289,11 @@ def test_one_interrupt_drains_and_two_detach(story: Story) -> None:
             assert not list(tally.in_flight())
     found = story.command("run", str(manifest))
     assert found.returncode == 0
-    assert len(story.till("stop ")) == 30
+    assert len(story.till("stop ")) == 12
 
 
 def test_a_second_runner_is_told_who_holds_the_run(story: Story) -> None:
-    manifest = story.manifest([f"both boat {n}" for n in range(9)], "concurrency: 1")
+    manifest = story.manifest([f"both boat {n}" for n in range(4)], "concurrency: 1")
     first = story.start("run", str(manifest))
     assert first.stdout is not None
     next(line for line in first.stdout if " start " in line)
@@ -302,4 +302,4 @@ def test_a_second_runner_is_told_who_holds_the_run(story: Story) -> None:
     assert f"process {first.pid} on" in second.stderr
     first.communicate()
     assert first.returncode == 0
-    assert len(story.till("both ")) == 9
+    assert len(story.till("both ")) == 4

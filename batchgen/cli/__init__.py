@@ -158,7 +158,7 @@ def run(**flags: Any) -> int:
 @_QUIET
 @_VERBOSE
 def status(**flags: Any) -> int:
-    """Show counts, spend, what is in flight and what failed; without RUN, all runs."""
+    """Show where a run stands, or all of them."""
     from batchgen.cli.status import status as command  # noqa: PLC0415 - heavy
 
     return command(**flags)
@@ -205,7 +205,7 @@ def validate(**flags: Any) -> int:
 @click.option("--faults", default="calm", metavar="calm|flaky|down|FILE")
 @click.option("--offset", type=float, default=0.0, metavar="SECONDS")
 def sandbox(**flags: Any) -> int:
-    """Serve a make-believe API on this machine; it takes make-believe money."""
+    """Serve a make-believe API on this machine."""
     from batchgen.cli.sandbox import sandbox as command  # noqa: PLC0415 - heavy
 
     return command(**flags)
