@@ -22,6 +22,7 @@ from batchgen.profile import (
 EVIDENCE = 8 * 1024
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LONGEST_WAIT = 3600.0
+_LONGEST_TEXT = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ def accepted(answer: Answer) -> Prediction:
     data = envelope.get("data") if envelope else None
     if not (200 <= answer.http < 300 and isinstance(data, dict)):  # noqa: PLR2004
         _in_doubt(answer, message)
-    if not _ID.fullmatch(str(data.get("id") or "")):
+    name = data.get("id")
+    if not (isinstance(name, str) and _ID.fullmatch(name)):
         _in_doubt(answer, "an answer without a prediction id")
     return prediction(data)
 
@@ -81,7 +83,7 @@ def _refuse(answer: Answer, envelope: dict[str, Any] | None, message: str) -> No
     """Raise if the answer is a definite no; doubt is never a no."""
     http = answer.http
     ok = 200 <= http < 300  # noqa: PLR2004
-    code = envelope.get("code") if envelope else None
+    code = _whole(envelope.get("code")) if envelope else None
     has_id = bool(envelope and isinstance(envelope.get("data"), dict))
     says_no = http in REFUSED | {402} or (ok and not has_id)
     poor = code in NO_CREDIT_CODES or any(
@@ -135,20 +137,20 @@ def prediction(data: Mapping[str, Any]) -> Prediction:
     raw = data.get("outputs")
     listed = raw if isinstance(raw, list) else [raw] if raw else []
     return Prediction(
-        id=str(data.get("id") or ""),
-        model=str(data.get("model") or ""),
+        id=_text(data.get("id")),
+        model=_text(data.get("model")),
         meaning=STATUS_WORDS.get(word, "waiting"),
         word=word,
         urls=tuple(item for item in listed if _is_url(item)),
         outputs=tuple(output(item) for item in listed),
-        error=str(data.get("error") or ""),
+        error=_text(data.get("error")),
         code=_whole(data.get("code")),
         flagged=isinstance(flags, list) and any(flag is True for flag in flags),
         inference_ms=_whole(timings.get("inference"))
         if isinstance(timings, dict)
         else None,
         created_at=str(data.get("created_at") or ""),
-        inputs=inputs if isinstance(inputs, dict) else None,
+        inputs=inputs if isinstance(inputs, dict) and inputs else None,
     )
 
 
@@ -185,7 +187,7 @@ def when(text: str) -> datetime | None:
             moment = datetime.fromisoformat(text)
         else:
             moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -204,7 +206,11 @@ def _no_constant(name: str) -> NoReturn:
 
 def _message(envelope: Mapping[str, Any] | None) -> str:
     text = envelope.get("message") if envelope else None
-    return text if isinstance(text, str) else ""
+    return text[:_LONGEST_TEXT] if isinstance(text, str) else ""
+
+
+def _text(value: object) -> str:
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
 
 
 def _is_url(item: object) -> bool:

@@ -9,7 +9,7 @@ anywhere but to the configured origin.
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from batchgen.answers import Answer, Prediction, accepted, prediction, read, whe
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
+from batchgen.world import iso
 
 _LARGEST = 2 * 1024 * 1024
 _PAGE = 100
@@ -77,7 +78,14 @@ class Client:
             pace: of reading requests.
             now: the time of day, to learn the service's clock offset.
             proxy: for all requests; the environment's is never used.
+
+        Raises:
+            ApiError: the key cannot be sent at all.
         """
+        if not (key.isascii() and key.isprintable() and key.strip() == key):
+            raise ApiError(
+                "the API key has characters that no key has", rule="bad-key", http=401
+            )
         common: dict[str, Any] = {
             "base_url": f"{base_url.rstrip('/')}/api/v3/",
             "headers": {
@@ -115,7 +123,16 @@ class Client:
         except (httpx.HTTPError, OSError, TimeoutError, ApiError) as error:
             raise phase.verdict(error) from error
         self._heard(answer)
-        return accepted(answer)
+        try:
+            return accepted(answer)
+        except ApiError:
+            raise
+        except Exception as error:
+            # Whatever we fail to understand may have been bought.
+            text = f"an answer that was not understood: {error!r}"
+            raise Uncertain(
+                text, phase="answered", http=answer.http, evidence=answer.text
+            ) from error
 
     async def _post(
         self, model: str, body: Mapping[str, Any], phase: "_Phase"
@@ -160,12 +177,10 @@ class Client:
                 "include_inputs": True,
             }
             data = await self._read("POST", "predictions", question)
-            items = data.get("items")
-            if not isinstance(items, list):
-                raise Unavailable("a history page without items")
-            rows = (prediction(item) for item in items if isinstance(item, dict))
-            found.update((row.id, row) for row in rows if row.id)
-            if len(items) < _PAGE:
+            rows = _rows(data)
+            found.update((row.id, row) for row in rows)
+            # Only an empty page ends it: nobody promises that the others are full.
+            if not rows:
                 return list(found.values())
         raise Unavailable(f"the history has over {_MOST_PAGES} pages")
 
@@ -194,6 +209,10 @@ class Client:
                 raise Unavailable(_sentence(error)) from error
         self._heard(answer)
         return read(answer)
+
+    def service_time(self) -> str:
+        """What the service's clock shows, as far as its answers told."""
+        return iso(self._now() + timedelta(seconds=self.clock_offset))
 
     def _asked(self) -> None:
         if self.silent_since is None:
@@ -240,6 +259,17 @@ class _Phase:
         return Uncertain(_sentence(error), phase=phase)
 
 
+def _rows(data: Mapping[str, Any]) -> list[Prediction]:
+    """One page of the history; a row that cannot be read could be the one."""
+    items = data.get("items")
+    if not isinstance(items, list):
+        raise Unavailable("a history page without items")
+    rows = [prediction(item) for item in items if isinstance(item, dict)]
+    if len(rows) < len(items) or not all(row.id for row in rows):
+        raise Unavailable("a history page with a row that cannot be read")
+    return rows
+
+
 async def _whole(response: httpx.Response) -> Answer:
     """The body, bounded on the wire and after inflating."""
     chunks, size = [], 0
@@ -249,8 +279,8 @@ async def _whole(response: httpx.Response) -> Answer:
             raise Unavailable(f"an answer of over {_LARGEST} bytes")
         chunks.append(chunk)
     body = b"".join(chunks)
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
         body = _inflated(body, encoding)
     return Answer(response.status_code, response.headers, body)
 

@@ -37,6 +37,13 @@ class Disk:
         """Bytes that may still be written below a folder."""
         return shutil.disk_usage(folder).free
 
+    def is_at(self, handle: int, path: Path) -> bool:
+        """Whether the open file is still the one at this path."""
+        try:
+            return os.path.samestat(os.fstat(handle), path.stat())
+        except FileNotFoundError:
+            return False
+
     def truncate(self, handle: int, length: int) -> None:
         """Cut the file."""
         os.ftruncate(handle, length)

@@ -64,7 +64,10 @@ class Move(_Fact):
 
 
 class Window(_Fact):
-    """When a lost submission can have reached the service, by our own clock."""
+    """When a submission left us at the earliest and the latest, by the service's clock.
+
+    Our own clock may be set between one session and the next.
+    """
 
     since: str
     until: str

@@ -91,9 +91,14 @@ class Journal:
         self._repair(found)
 
     def _claim(self) -> None:
-        """Lock the journal's own inode: two paths to one file then collide."""
+        """Lock the journal's own inode, so that two paths to one file collide.
+
+        And the lock file, which is never replaced, so that two files at one path
+        collide.
+        """
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(self._lock, 256, _MARK_SIZE).decode("utf-8", "replace")
             raise JournalLocked(
@@ -135,12 +140,24 @@ class Journal:
         Raises:
             StoreError: an earlier write failed; nothing is accepted any more.
         """
+        return self.put(self.line(event))
+
+    def line(self, event: Event) -> bytes:
+        """The line that an event would be now; `put` it before anything else.
+
+        Raises:
+            StoreError: an earlier write failed; nothing is accepted any more.
+            JournalError: it does not fit a line.
+        """
         if self._poison:
             raise self._poison
-        n = self._next
-        self._queue.append(encode(Record(n, self._stamp(), event)))
+        return encode(Record(self._next, self._stamp(), event))
+
+    def put(self, line: bytes) -> int:
+        """Queue a line; returns its number."""
+        self._queue.append(line)
         self._next += 1
-        return n
+        return self._next - 1
 
     async def durable(self, n: int) -> None:
         """Come back once record `n` is on the platter.
@@ -202,8 +219,9 @@ class Journal:
             self._disk.pwrite(self._lock, line.ljust(_MARK_SIZE - 1) + b"\n", 0)
 
     def _fence(self) -> None:
-        """Another writer shows in the size; it never shares a file with us."""
-        if self._disk.size(self._handle) != self._length:
+        """Another writer shows in the size; another file in the inode."""
+        same = self._disk.is_at(self._handle, self.path)
+        if not same or self._disk.size(self._handle) != self._length:
             self._poison = JournalDamaged(
                 f"{self.path.name} changed under our hands: another program wrote to it"
             )

@@ -26,7 +26,7 @@ class Pace:
 
     def _reserve(self) -> float:
         """Take the next free moment of the window."""
-        moment = anyio.current_time()
+        moment = max(anyio.current_time(), self._paused_until)
         if self._count and len(self._turns) == self._count:
             moment = max(moment, self._turns[0] + self._seconds)
         self._turns.append(moment)
@@ -34,5 +34,9 @@ class Pace:
 
     async def turn(self) -> None:
         """Come back when it is your turn; turns are given in the order of asking."""
-        await anyio.sleep_until(self._reserve())
-        await anyio.sleep_until(self._paused_until)
+        moment = self._reserve()
+        await anyio.sleep_until(moment)
+        # A pause that came meanwhile moves the turn behind it, still at the pace.
+        while moment < self._paused_until:
+            moment = self._reserve()
+            await anyio.sleep_until(moment)

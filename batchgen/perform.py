@@ -90,7 +90,7 @@ class Local:
 
     async def _submit(self, step: Submit) -> TaskEvent:
         task, number = step.task.id, step.attempt
-        since, began = self._world.stamp(), anyio.current_time()
+        since, began = self._client.service_time(), anyio.current_time()
         try:
             found = await self._client.submit(step.task.model, step.task.input)
         except Refused as no:
@@ -105,7 +105,7 @@ class Local:
                 attempt=number,
                 phase=error.phase,
                 error=str(error),
-                window=Window(since=since, until=self._world.stamp()),
+                window=Window(since=since, until=self._client.service_time()),
                 evidence=error.evidence,
             )
         self._accepted_at[found.id] = anyio.current_time()

@@ -114,7 +114,7 @@ def _buy_or_give_up(
     if trouble.kind in ("provider", "cancelled"):
         failures = _failures(state, before)
         if trouble.kind == "provider" and failures < policy.attempts:
-            pause = min(policy.backoff * 2.0 ** (failures - 1), policy.longest_backoff)
+            pause = _doubling(policy.backoff, failures, policy.longest_backoff)
             return _submit(task, state, pause)
     elif trouble.retryable:
         return _submit(task, state, _pause(state, before))
@@ -131,8 +131,12 @@ def _pause(state: TaskState, before: int) -> float:
     """Before repeating what was free: as told, else doubling from a second."""
     if state.trouble and state.trouble.retry_after_ms is not None:
         return state.trouble.retry_after_ms / 1000
-    tries = len(state.attempts) - before
-    return min(_FIRST_PAUSE * 2.0 ** max(0, tries - 1), _LONGEST_PAUSE)
+    return _doubling(_FIRST_PAUSE, len(state.attempts) - before, _LONGEST_PAUSE)
+
+
+def _doubling(first: float, tries: int, longest: float) -> float:
+    doublings = min(max(0, tries - 1), 32)
+    return min(first * 2.0**doublings, longest)
 
 
 def _submit(task: Task, state: TaskState, delay: float = 0.0) -> Submit:

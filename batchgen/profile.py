@@ -52,6 +52,7 @@ class Profile:
         starts: submissions a minute; None for no limit.
         reads: status reads a second over all tasks.
         rate_pause: everybody waits so long after a 429 that names no time.
+        retention: what is older is no longer in the history.
         bytes_per_second: of a clip; what free disk is judged by.
         loopback: downloads may come from 127.0.0.1 over plain http.
     """
@@ -73,6 +74,7 @@ class Profile:
     rate_pause: float
     bytes_per_second: int
     loopback: bool
+    retention: float = 7 * 86_400.0
     task_timeout: float = 3600.0
     backoff_first: float = 1.0
     backoff_longest: float = 60.0

@@ -4,10 +4,10 @@ The decisions are pure. The scan only reads, and whatever it cannot prove it cal
 inconclusive.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from batchgen.answers import Prediction, when
 from batchgen.errors import Unavailable
@@ -37,7 +37,7 @@ class Doubt:
     def settled_at(self, profile: Profile) -> datetime:
         """From this moment on an empty history proves something."""
         wait = profile.accept_settle + profile.list_settle
-        return self.until + timedelta(seconds=wait)
+        return max(self.since, self.until) + timedelta(seconds=wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +78,79 @@ def judge(
         fingerprint: of a listed prediction; None where its inputs are hidden.
         profile: how far the service's dates may be off.
     """
-    known = set(owned)
-    rows = sorted(
-        (row for row in listed if row.id not in owned), key=lambda row: row.created_at
+    candidates = {row.id: row for row in listed if row.id not in owned}
+    rows = sorted(candidates.values(), key=_age)
+    adopted = sorted(
+        _adoptions(doubts, rows, fingerprint, profile),
+        key=lambda found: doubts.index(found.doubt),
     )
-    adopted, missing, unclear = [], [], []
-    for doubt in sorted(doubts, key=lambda doubt: doubt.since):
-        near = [
-            row for row in rows if row.id not in known and _near(row, doubt, profile)
-        ]
-        equal = [row for row in near if fingerprint(row) == doubt.fingerprint]
-        if equal:
-            peers = sum(other.fingerprint == doubt.fingerprint for other in doubts)
-            note = "ambiguous" if len(equal) > peers else ""
-            known.add(equal[0].id)
-            adopted.append(Adoption(doubt, equal[0].id, note))
-        elif any(fingerprint(row) is None for row in near):
-            unclear.append(doubt)
-        else:
-            missing.append(doubt)
+    taken = {found.prediction for found in adopted}
+    settled = [found.doubt for found in adopted]
+    free = [row for row in rows if row.id not in taken]
+    missing: list[Doubt] = []
+    unclear: list[Doubt] = []
+    for doubt in doubts:
+        if doubt not in settled:
+            near = (row for row in free if _near(row, doubt, profile))
+            hidden = any(fingerprint(row) is None for row in near)
+            (unclear if hidden else missing).append(doubt)
     return Verdict(tuple(adopted), tuple(missing), tuple(unclear))
+
+
+def _adoptions(
+    doubts: Sequence[Doubt],
+    rows: Sequence[Prediction],
+    fingerprint: Callable[[Prediction], str | None],
+    profile: Profile,
+) -> Iterator[Adoption]:
+    """As many one-to-one matches as there can be.
+
+    Each row, oldest first, goes to the equal doubt whose window ends first: a wide
+    window never takes the only row of a narrow one.
+    """
+    waiting = sorted(doubts, key=lambda doubt: (doubt.until, doubt.since))
+    for row in rows:
+        body = fingerprint(row)
+        equal = [
+            doubt
+            for doubt in waiting
+            if doubt.fingerprint == body and _near(row, doubt, profile)
+        ]
+        if equal:
+            waiting.remove(equal[0])
+            yield Adoption(equal[0], row.id, _note(rows, doubts, body, fingerprint))
+
+
+def _note(
+    rows: Sequence[Prediction],
+    doubts: Sequence[Doubt],
+    body: str | None,
+    fingerprint: Callable[[Prediction], str | None],
+) -> str:
+    """More candidates than doubts: somebody else uses this key, or lost some before."""
+    candidates = sum(fingerprint(row) == body for row in rows)
+    return "ambiguous" if candidates > _count(doubts, body) else ""
+
+
+def _count(doubts: Sequence[Doubt], body: str | None) -> int:
+    return sum(doubt.fingerprint == body for doubt in doubts)
+
+
+def _age(row: Prediction) -> tuple[bool, datetime]:
+    """Oldest first; what has no date comes last."""
+    created = when(row.created_at)
+    return (created is None, created or datetime.max.replace(tzinfo=UTC))
 
 
 def _near(row: Prediction, doubt: Doubt, profile: Profile) -> bool:
     created = when(row.created_at)
-    if row.model != doubt.model:
+    if row.model and row.model != doubt.model:
         return False
     if created is None:
         return True  # undated: it cannot be ruled out
-    first = doubt.since - timedelta(seconds=profile.window_before)
-    last = doubt.until + timedelta(seconds=profile.accept_settle)
+    early, late = sorted((doubt.since, doubt.until))
+    first = early - timedelta(seconds=profile.window_before)
+    last = late + timedelta(seconds=profile.accept_settle)
     return first <= created <= last
 
 

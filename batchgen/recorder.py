@@ -1,5 +1,6 @@
 """Where an event becomes a fact: tally, journal and observers, in one breath."""
 
+import traceback
 from typing import Protocol
 
 from batchgen.events import Event
@@ -27,11 +28,15 @@ class Observer(Protocol):
 
 
 class Recorder:
-    """The runner's pen: nothing else appends to the journal."""
+    """The runner's pen: nothing else appends to the journal.
+
+    `faults` are the tracebacks of an observer that failed.
+    """
 
     def __init__(self, journal: Journal, tally: Tally, observer: Observer) -> None:
         self.tally = tally
         self.observer = observer
+        self.faults: list[str] = []
         self._journal = journal
 
     def record(self, event: Event) -> int:
@@ -44,9 +49,13 @@ class Recorder:
             JournalError: the event cannot follow what was recorded before.
             StoreError: an earlier write failed; nothing is taken in any more.
         """
+        line = self._journal.line(event)
         self.tally.apply(event)
-        number = self._journal.append(event)
-        self.observer.event(event, self.tally)
+        number = self._journal.put(line)
+        try:
+            self.observer.event(event, self.tally)
+        except Exception:  # noqa: BLE001 - whoever only watches must not end a purchase
+            self.faults.append(traceback.format_exc())
         return number
 
     async def durable(self, number: int) -> None:

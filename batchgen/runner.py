@@ -32,7 +32,6 @@ from batchgen.recorder import Recorder
 from batchgen.settle import Settlement
 from batchgen.state import TaskState
 from batchgen.tasks import Task
-from batchgen.world import World
 
 _DOWNLOADERS = 4
 _WAITING_DOWNLOADS = 1000  # then workers wait with their clips, and nothing is bought
@@ -92,7 +91,7 @@ class Runner:
         profile: Profile,
         policy: Policy,
         limits: Limits,
-        world: World,
+        service_time: Callable[[], str],
     ) -> None:
         self.stopped: Stop | None = None
         self.stopping = anyio.Event()
@@ -107,7 +106,7 @@ class Runner:
         self._profile = profile
         self._policy = policy
         self._limits = limits
-        self._world = world
+        self._service_time = service_time
         self._starts = Pace(limits.starts, limits.seconds)
         # The first submission of a session goes alone: a wrong parser or a broken
         # route costs one unknown, not thirty-two.
@@ -164,7 +163,7 @@ class Runner:
                 self._observer.notice(message)
         if self._feed:
             self._feed.close()
-        for scope in self._queueing:
+        for scope in tuple(self._queueing):
             scope.cancel()
 
     def detach(self) -> None:
@@ -269,7 +268,8 @@ class Runner:
             event = AttemptStarted(
                 task=step.task.id, attempt=step.attempt, reserve=step.task.price
             )
-            since, intent = self._world.stamp(), self._recorder.record(event)
+            since = self._service_time()
+            intent = self._recorder.record(event)
             # A request that may cost money is never abandoned half way.
             with anyio.CancelScope(shield=True):
                 await self._recorder.durable(intent)
@@ -280,10 +280,14 @@ class Runner:
 
     async def _turn(self) -> None:
         """Wait for the rate limit, or for the end of buying."""
+        if self.stopped:
+            return
         with anyio.CancelScope() as scope:
             self._queueing.add(scope)
-            await self._starts.turn()
-        self._queueing.discard(scope)
+            try:
+                await self._starts.turn()
+            finally:
+                self._queueing.discard(scope)
 
     def _plan(self, task: Task) -> None:
         """Say what a task is, unless the journal says the same already."""
@@ -313,7 +317,7 @@ class Runner:
             attempt=event.attempt,
             phase="answered",
             error=f"answered with {event.prediction}, which is another clip's",
-            window=Window(since=since, until=self._world.stamp()),
+            window=Window(since=since, until=self._service_time()),
         )
 
     def _out_of_budget(self, task: Task) -> None:

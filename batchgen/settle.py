@@ -9,7 +9,14 @@ import anyio
 from batchgen.answers import Prediction, when
 from batchgen.client import Client
 from batchgen.errors import Unavailable
-from batchgen.events import AttemptAbsent, AttemptAccepted, AttemptUncertain, Window
+from batchgen.events import (
+    AttemptAbsent,
+    AttemptAccepted,
+    AttemptStarted,
+    AttemptUncertain,
+    SessionOpened,
+    Window,
+)
 from batchgen.journal import Journal
 from batchgen.plan import Policy
 from batchgen.profile import Profile
@@ -25,23 +32,30 @@ _LOOKS = 6
 _FINAL = frozenset({401, 403, 404})
 
 
-def left_open(journal: Journal, tally: Tally, world: World) -> list[AttemptUncertain]:
+def left_open(journal: Journal, tally: Tally, until: str) -> list[AttemptUncertain]:
     """What dead sessions were submitting when they died: it may have been bought.
 
-    The window ends now: only while the lock was held can a byte have left.
+    The window ends now, which is `until` by the service's clock: only while the lock
+    was held can a byte have left.
     """
-    started = {
-        (record.event.task, record.event.attempt): record.at
-        for record in journal.records
-        if record.event.t == "AttemptStarted"
-    }
+    started: dict[tuple[str, int], str] = {}
+    offset = timedelta()
+    for record in journal.records:
+        match record.event:
+            case SessionOpened(clock_offset_ms=ahead):
+                offset = timedelta(milliseconds=ahead)
+            case AttemptStarted(task=task, attempt=number):
+                at = when(record.at)
+                started[task, number] = iso(at + offset) if at else record.at
+            case _:
+                pass
     return [
         AttemptUncertain(
             task=task,
             attempt=number,
             phase="session ended",
             error="the session ended before an answer was written down",
-            window=Window(since=started[task, number], until=world.stamp()),
+            window=Window(since=started[task, number], until=until),
         )
         for task, number in tally.open_attempts()
     ]
@@ -95,13 +109,16 @@ class Settlement:
         if before is None or after is None:
             return moved
         await self._adopt(after)
-        absent = [doubt for doubt in after.missing if doubt in before.missing]
+        absent = [
+            doubt
+            for doubt in after.missing
+            if doubt in before.missing and self._still_listed(doubt)
+        ]
         for doubt in absent:
             await self._recorder.write(self._absence(doubt))
         return moved or bool(after.adopted) or bool(absent)
 
     def _doubts(self) -> Iterator[Doubt]:
-        offset = timedelta(seconds=self._client.clock_offset)
         for task, number, window in self._tally.doubtful():
             planned = self._tally.states[task].planned
             since = when(window.since) if window else None
@@ -113,8 +130,8 @@ class Settlement:
                 attempt=number,
                 model=planned.model,
                 fingerprint=self._fingerprint(planned.model, planned.input),
-                since=since + offset,
-                until=until + offset,
+                since=min(since, until),
+                until=max(since, until),
             )
 
     async def _verdict(self, doubts: Sequence[Doubt]) -> Verdict | None:
@@ -148,7 +165,14 @@ class Settlement:
             yield longest * self._world.chance.uniform(0.5, 1.0)
 
     def _print_of(self, row: Prediction) -> str | None:
-        return None if row.inputs is None else self._fingerprint(row.model, row.inputs)
+        if row.inputs is None or not row.model:
+            return None
+        return self._fingerprint(row.model, row.inputs)
+
+    def _still_listed(self, doubt: Doubt) -> bool:
+        """Whether the history would still show it; what is forgotten is not absent."""
+        age = self._server_now() - doubt.since
+        return age.total_seconds() < self._profile.retention
 
     async def _adopt(self, verdict: Verdict) -> None:
         for found in verdict.adopted:

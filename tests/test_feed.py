@@ -312,7 +312,7 @@ async def house(
             profile=PROFILE,
             policy=Policy(),
             limits=limits,
-            world=world,
+            service_time=world.stamp,
         )
         yield House(runner, engine, tally, folder)
 
@@ -412,25 +412,23 @@ async def test_every_intent_is_on_disk_before_it_is_performed(tmp_path: Path) ->
 
 
 async def test_the_first_submission_of_a_session_goes_alone(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
-        under_way: list[int] = []
+    under_way: list[int] = []
 
-        def look(step: Step) -> None:
+    class Slow(Engine):
+        submitting = 0
+
+        async def __call__(self, step: Step) -> TaskEvent:
             if isinstance(step, Submit):
-                starts = sum(
-                    isinstance(record.event, AttemptStarted)
-                    for record in read(tmp_path)
-                )
-                ends = sum(
-                    isinstance(record.event, AttemptAccepted)
-                    for record in read(tmp_path)
-                )
-                under_way.append(starts - ends)
+                self.submitting += 1
+                under_way.append(self.submitting)
+                await anyio.sleep(0.02)
+                self.submitting -= 1
+            return await super().__call__(step)
 
-        home.engine.before = look
+    async with house(tmp_path) as home:
+        home.engine.__class__ = Slow
         await home.run([A, B, C, D])
-        assert under_way[0] == 1
-        assert max(under_way) <= 4
+        assert under_way == [1, 1, 2, 3]
 
 
 async def test_three_doubts_in_a_row_stop_the_buying(tmp_path: Path) -> None:

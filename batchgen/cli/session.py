@@ -144,7 +144,8 @@ class Session:
         """
         with open_http() as files:
             runner = self._runner(files, models)
-            news = [*left_open(self.journal, self.tally, self.world), *news]
+            until = self.client.service_time()
+            news = [*left_open(self.journal, self.tally, until), *news]
             async with anyio.create_task_group() as group:
                 await group.start(signals, runner, self.tally, self.observer)
                 group.start_soon(silence, runner, self.client, self.account.profile)
@@ -177,7 +178,7 @@ class Session:
             profile=account.profile,
             policy=terms.policy,
             limits=terms.limits,
-            world=world,
+            service_time=self.client.service_time,
         )
 
     def _opening(self) -> SessionOpened:
