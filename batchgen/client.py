@@ -20,6 +20,7 @@ from batchgen.answers import Answer, Prediction, accepted, prediction, read, whe
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
+from batchgen.trust import trust
 from batchgen.world import iso
 
 _LARGEST = 2 * 1024 * 1024
@@ -95,6 +96,7 @@ class Client:
             },
             "follow_redirects": False,
             "trust_env": False,
+            "verify": trust(),
             "proxy": proxy,
             "http2": False,
         }

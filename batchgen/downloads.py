@@ -28,6 +28,7 @@ from batchgen.answers import retry_after, when
 from batchgen.disk import Disk
 from batchgen.errors import BatchgenError, StoreError, Unavailable
 from batchgen.events import SavedFile
+from batchgen.trust import trust
 
 BLOCK = 1 << 20
 SYNC_EVERY = 8 << 20
@@ -75,11 +76,11 @@ def open_http(*, authorities: Path | None = None) -> httpx.Client:
     """
     # At INFO it logs whole links.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    trust: ssl.SSLContext | bool = True
+    context = trust()
     if authorities is not None:
-        trust = ssl.create_default_context(cafile=authorities)
+        context = ssl.create_default_context(cafile=authorities)
     return httpx.Client(
-        verify=trust,
+        verify=context,
         trust_env=False,
         follow_redirects=False,
         # A kept connection was checked for one name only.

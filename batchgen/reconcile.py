@@ -82,7 +82,7 @@ def judge(
     rows = sorted(candidates.values(), key=_age)
     adopted = sorted(
         _adoptions(doubts, rows, fingerprint, profile),
-        key=lambda found: doubts.index(found.doubt),
+        key=lambda found: (found.doubt.since, doubts.index(found.doubt)),
     )
     taken = {found.prediction for found in adopted}
     settled = [found.doubt for found in adopted]

@@ -88,6 +88,7 @@ TAKEN = says(200, "success", id="p1", status="created", model="acme/video")
         (200, says(402, "pay", id="p1"), "accepted p1"),
         (200, says(200, "Insufficient credits soon", id="p1"), "accepted p1"),
         (400, says(400, "Insufficient credits"), "refused credit again"),
+        (400, b"Insufficient credits", "refused credit again"),
         (402, b"", "refused credit again"),
         (402, says(402, "pay"), "refused credit again"),
         # The key.

@@ -7,17 +7,26 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any, Self
 
 import anyio
+import httpx
 import pytest
 
 from batchgen.client import Client
 from batchgen.client import _Phase as Phase
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
 from batchgen.pace import Pace
+from batchgen.perform import Local
+from batchgen.perform import _Trouble as Trouble
+from batchgen.plan import Download
+from batchgen.profile import SANDBOX
+from batchgen.tasks import Task
+from batchgen.world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -552,3 +561,35 @@ async def test_a_balance_that_is_no_number_is_not_told(data: object) -> None:
         async with client(server.url) as api:
             with pytest.raises(Unavailable):
                 await api.balance()
+
+
+# Fetching what is paid.
+
+
+@pytest.mark.parametrize(
+    "blip",
+    [
+        reply(404, says(404, "not yet")),
+        reply(200, {"code": 200, "data": {"id": "p1", "status": "processing"}}),
+        reply(200, {"code": 200, "data": {"id": "p1", "status": "completed"}}),
+    ],
+    ids=["unknown", "processing", "empty"],
+)
+async def test_one_odd_reading_does_not_give_up_a_paid_clip(
+    blip: bytes, tmp_path: Path
+) -> None:
+    """A copy of the service that lags behind says so for seconds."""
+    one = Task("0" * 32, "cat", MODEL, BODY, 1, 1, 5, {}, "cat.mp4")
+    quick = replace(SANDBOX, backoff_first=0.001, backoff_longest=0.01, drop_grace=9)
+    with Server(sends(blip)) as server, httpx.Client() as files:
+        async with client(server.url) as api:
+            local = Local(api, files, quick, tmp_path, World())
+            with anyio.move_on_after(0.5):
+                await local(Download(one, 1, "p1"))
+    assert len(server.requests) > 1
+
+
+def test_a_pause_between_readings_stays_finite() -> None:
+    trouble = Trouble(SANDBOX, World())
+    pauses = [trouble.pause(Unavailable("503", http=503)) for _ in range(1100)]
+    assert max(pauses) <= SANDBOX.backoff_longest

@@ -1,5 +1,6 @@
 """Which task a free worker takes next, and a runner whose engine is make-believe."""
 
+import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -11,11 +12,13 @@ import httpx
 import pytest
 
 from batchgen.client import Client
+from batchgen.disk import Disk
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
     AttemptUncertain,
     Event,
+    Output,
     OutputsSaved,
     PredictionCompleted,
     SessionOpened,
@@ -255,12 +258,12 @@ class House:
     """One session, ready to run."""
 
     def __init__(
-        self, runner: Runner, engine: Engine, tally: Tally, folder: Path
+        self, runner: Runner, engine: Engine, tally: Tally, notices: list[str]
     ) -> None:
         self.runner = runner
         self.engine = engine
         self.tally = tally
-        self.folder = folder
+        self.notices = notices
 
     async def run(self, tasks: Iterable[Task], cap: int | None = None) -> None:
         tasks = list(tasks)
@@ -286,8 +289,10 @@ async def house(
     folder: Path,
     *past: Event,
     limits: Limits = Limits(4, None),  # noqa: B008 - frozen
+    disk: Disk | None = None,
 ) -> AsyncIterator[House]:
-    world = World()
+    world = World(disk=disk or Disk())
+    quiet = Quiet()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             Client.connect("http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now)
@@ -299,7 +304,7 @@ async def house(
         tally = Tally()
         for event in past:
             tally.apply(event)
-        recorder = Recorder(journal, tally, Quiet())
+        recorder = Recorder(journal, tally, quiet)
         engine = Engine(client, files, PROFILE, folder / "videos", world)
         engine.steps = []
         settlement = Settlement(
@@ -314,7 +319,7 @@ async def house(
             limits=limits,
             service_time=world.stamp,
         )
-        yield House(runner, engine, tally, folder)
+        yield House(runner, engine, tally, quiet.notices)
 
 
 def bought(one: Task) -> list[Event]:
@@ -470,3 +475,40 @@ async def test_an_id_that_is_another_clips_is_a_doubt(tmp_path: Path) -> None:
         assert home.tally.owned == {"same"}
         assert home.tally.counts["done"] == 1
         assert home.tally.counts["uncertain"] == 1
+
+
+async def test_an_event_that_does_not_fit_a_line_does_not_end_its_siblings(
+    tmp_path: Path,
+) -> None:
+    class Wordy(Engine):
+        async def __call__(self, step: Step) -> TaskEvent:
+            event = await super().__call__(step)
+            if isinstance(event, PredictionCompleted) and step.task == B:
+                large = Output(kind="json", value="x" * 70_000)
+                return event.model_copy(update={"outputs": (large,)})
+            return event
+
+    async with house(tmp_path, limits=Limits(1, None)) as home:
+        home.engine.__class__ = Wordy
+        await home.run([A, B, C])
+        assert home.runner.failure is None
+        assert home.engine.count(Submit) == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_an_id_that_the_disk_does_not_take_is_told_to_the_person(
+    tmp_path: Path,
+) -> None:
+    """It is paid: without the line, the next session has to search for it."""
+
+    class Full(Disk):
+        def write(self, handle: int, data: bytes) -> int:
+            if b"AttemptAccepted" in data:
+                raise OSError(errno.ENOSPC, "full")
+            return super().write(handle, data)
+
+    async with house(tmp_path, disk=Full()) as home:
+        await home.run([A])
+        assert home.runner.failure is not None
+        told = [text for text in home.notices if "BATCHGEN-RECOVER" in text]
+        assert len(told) == 1
+        assert "a1" in told[0]

@@ -51,6 +51,7 @@ class Watched(Disk):
         self.calls: list[str] = []
         self.longest: int | None = None
         self.broken: dict[str, OSError] = {}
+        self.folders: list[Path] = []
         self.before_sync: Callable[[], None] = lambda: None
 
     def _call(self, name: str) -> None:
@@ -71,6 +72,7 @@ class Watched(Disk):
 
     def sync_folder(self, folder: Path) -> None:
         self._call("sync_folder")
+        self.folders.append(folder)
         super().sync_folder(folder)
 
     def truncate(self, handle: int, length: int) -> None:
@@ -140,11 +142,21 @@ async def test_a_record_is_synced_before_durable_returns(folder: Path) -> None:
         assert journal.path.read_bytes() == b""
         await journal.durable(number)
         assert seen == [journal.path.read_bytes()]
-        assert disk.calls == ["write", "sync", "sync_folder"]
+        first = [call for call in disk.calls if call != "sync_folder"]
+        assert first == ["write", "sync"]
+        assert folder in disk.folders
+        disk.calls.clear()
         await durable(journal, started(2))
-        assert disk.calls[3:] == ["write", "sync"]
+        assert disk.calls == ["write", "sync"]
         await journal.durable(2)
-        assert len(disk.calls) == 5
+        assert len(disk.calls) == 2
+
+
+async def test_the_names_of_new_folders_are_durable_too(folder: Path) -> None:
+    """Or power loss takes the whole run, and the next one buys everything again."""
+    disk = Watched()
+    await written(folder, 1, disk)
+    assert {folder, folder.parent, folder.parent.parent} <= set(disk.folders)
 
 
 async def test_a_hundred_waiters_share_a_few_syncs(folder: Path) -> None:

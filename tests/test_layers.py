@@ -34,13 +34,13 @@ readers answers records
 models profile addresses
 variables ledger state
 findings events names pace world
-errors spelling terminal mp4 disk money
+errors spelling terminal mp4 disk money trust
 """
 
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
-inspection wording terminal selector report
+inspection wording terminal selector report reconcile
 """
 PURE = _PURE.split()
 
@@ -214,7 +214,7 @@ def test_only_the_recorder_and_the_opening_of_a_journal_append() -> None:
         if unit_of(file) not in ("sandbox", "journal", "recorder")
         for node in ast.walk(ast.parse(file.read_bytes()))
         if isinstance(node, ast.Attribute)
-        and node.attr == "append"
+        and node.attr in ("append", "put")
         and "journal" in ast.unparse(node.value).lower()
     ]
     assert callers == []

@@ -17,6 +17,7 @@ from batchgen.events import (
     AttemptStarted,
     AttemptUncertain,
     Event,
+    SessionOpened,
     TaskPlanned,
     Window,
 )
@@ -26,7 +27,7 @@ from batchgen.plan import Policy, Retry
 from batchgen.profile import SANDBOX, WAVESPEED, Profile
 from batchgen.reconcile import Doubt, Verdict, judge, scan
 from batchgen.recorder import Recorder
-from batchgen.settle import Settlement
+from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
 from batchgen.world import World, iso
 
@@ -135,7 +136,7 @@ def test_the_decision_table(
     unclear: Sequence[str],
 ) -> None:
     verdict = judged(doubts, rows, frozenset(owned))
-    assert pairs(verdict) == adopted
+    assert sorted(pairs(verdict)) == adopted
     assert (names(verdict.missing), names(verdict.unclear)) == (missing, unclear)
 
 
@@ -402,6 +403,35 @@ async def test_a_clock_that_is_set_does_not_make_a_paid_clip_absent(
     """Right when it was lost, wrong when it is looked for; the service tells both."""
     found = await settled(tmp_path, row("p", 0.5), clock=60 + wrong, offset=-wrong)
     assert "AttemptAbsent" not in found
+
+
+@pytest.mark.anyio
+async def test_a_clock_set_in_a_session_that_died_does_not_move_its_window(
+    tmp_path: Path,
+) -> None:
+    """It left at 12:10; our clock said 14:10 by then, and is right again now."""
+    clock = [0.0, 7800.0]
+    world = World(now=lambda: at(clock[0]))
+    opened = SessionOpened(
+        tool="batchgen",
+        pid=1,
+        host="here",
+        cap=None,
+        concurrency=1,
+        manifest="m",
+        endpoint="sandbox",
+    )
+    with Journal.open(tmp_path, world) as journal:
+        await journal.durable(journal.append(opened))
+        clock.pop(0)
+        for event in LOST[:2]:
+            await journal.durable(journal.append(event))
+    with Journal.open(tmp_path, world) as journal:
+        (event,) = left_open(journal, Tally.of(journal.records), iso(at(1800)))
+    since, until = moment(event.window.since), moment(event.window.until)
+    assert since is not None
+    assert until is not None
+    assert min(since, until) <= at(600) <= max(since, until)
 
 
 @pytest.mark.anyio
