@@ -40,7 +40,7 @@ errors spelling terminal mp4 disk money trust
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
-inspection wording terminal selector report reconcile
+inspection wording terminal selector report
 """
 PURE = _PURE.split()
 
