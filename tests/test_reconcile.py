@@ -290,10 +290,14 @@ class Account(Client):
     """An account whose history is `rows`, filtered as the service filters it."""
 
     rows: tuple[Prediction, ...] = ()
+    looks = 1000
 
     async def history(
         self, model: str, since: datetime, until: datetime
     ) -> list[Prediction]:
+        self.looks -= 1
+        if self.looks < 0:
+            return []
         dated = [(row, moment(row.created_at)) for row in self.rows]
         return [
             row
@@ -348,11 +352,12 @@ async def settled(
     offset: float = 0,
     retry: frozenset[Retry] = frozenset({"absent"}),
     stopped: bool = False,
+    looks: int = 1000,
 ) -> list[str]:
     """What is written down about one lost submission, by the names of the events.
 
     `clock` is what our clock shows, in seconds after noon; `offset` is how far the
-    service is ahead of it.
+    service is ahead of it; after so many `looks` the history shows nothing.
     """
     world = World(now=lambda: at(clock))
     stopping = anyio.Event()
@@ -361,7 +366,7 @@ async def settled(
     async with Account.connect(
         "http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now
     ) as client:
-        client.rows, client.clock_offset = rows, offset
+        client.rows, client.clock_offset, client.looks = rows, offset, looks
         with Journal.open(folder, world) as journal:
             recorder = Recorder(journal, Tally(), Quiet())
             for event in LOST:
@@ -403,6 +408,13 @@ async def test_a_clock_that_is_set_does_not_make_a_paid_clip_absent(
     """Right when it was lost, wrong when it is looked for; the service tells both."""
     found = await settled(tmp_path, row("p", 0.5), clock=60 + wrong, offset=-wrong)
     assert "AttemptAbsent" not in found
+
+
+@pytest.mark.anyio
+async def test_one_look_that_finds_nothing_is_not_enough(tmp_path: Path) -> None:
+    """What was there and cannot be seen any more proves nothing."""
+    hidden = row("p", 0.5, None)
+    assert await settled(tmp_path, hidden, looks=4) == []
 
 
 @pytest.mark.anyio

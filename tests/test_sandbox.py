@@ -526,7 +526,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         "with process(pathlib.Path(sys.argv[1])) as (addresses, started):\n"
         "    print(started.pid, addresses.api, flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and words
+    with subprocess.Popen(
         [sys.executable, "-c", parent, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ import anyio
 import click
 
 from batchgen import report
-from batchgen.cli import settings
+from batchgen.cli import question, settings
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.cli.plan import limits_of, lines
 from batchgen.cli.session import (
@@ -39,8 +39,6 @@ from batchgen.runner import Limits, Runner
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.world import World
-
-_SMALL = 10_000_000  # micro-dollars; below, a plain yes is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,35 +250,8 @@ class _Run:
     def _ask(self, cap: Micros | None, funds: Micros | None) -> None:
         """Nobody spends real money by accident."""
         plan, order = self._order.plan, self._order
-        if not plan.to_buy or not order.live or self._wishes.yes:
-            return
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "there is nobody to ask",
-                rule="no-terminal",
-                advice="Nothing was submitted. Without a terminal add --yes, and a cap "
-                "by --budget USD or in the manifest.",
-            )
-        clips = f"{plan.to_buy} clip{'s' if plan.to_buy > 1 else ''}"
-        cost = dollars(plan.cost)
-        limit = f"cap {dollars(cap)}" if cap is not None else "no cap"
-        held = "" if funds is None else f", account balance {dollars(funds)}"
-        if funds is not None and funds < plan.cost:
-            click.echo(f"The balance of {dollars(funds)} is below the plan.", err=True)
-        if plan.cost < _SMALL:
-            sure = click.confirm(f"Buy {clips} for {cost}?", err=True)
-        else:
-            name = order.folder.name
-            click.echo(f"{name}: buy {clips} for {cost}   ({limit}{held})", err=True)
-            text = click.prompt(
-                f"Type {plain(plan.cost)} to start, Enter to cancel",
-                default="",
-                show_default=False,
-                err=True,
-            )
-            sure = text.strip().removeprefix("$") == plain(plan.cost)
-        if not sure:
-            raise UsageError("cancelled; nothing was submitted", rule="cancelled")
+        if plan.to_buy and order.live and not self._wishes.yes:
+            question.ask(order.folder.name, plan, cap, funds, tty=sys.stdin.isatty())
 
     def _observer(self, log: TextIO) -> Any:
         stream = sys.stderr
