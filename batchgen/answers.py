@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from typing import Any, NoReturn
 
 from batchgen.errors import Refused, Unavailable, Uncertain
@@ -23,6 +24,7 @@ EVIDENCE = 8 * 1024
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LONGEST_WAIT = 3600.0
 _LONGEST_TEXT = 2048
+_MOST_OUTPUTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def accepted(answer: Answer) -> Prediction:
         Uncertain: anything that is neither a prediction nor a definite no.
     """
     envelope = _object(answer.body)
-    message = _message(envelope) or "an answer that says nothing"
+    message = _message(envelope) or _plain_words(answer.text)
     _refuse(answer, envelope, message)
     data = envelope.get("data") if envelope else None
     if not (200 <= answer.http < 300 and isinstance(data, dict)):  # noqa: PLR2004
@@ -135,7 +137,7 @@ def prediction(data: Mapping[str, Any]) -> Prediction:
     timings = data.get("timings")
     inputs = data.get("inputs", data.get("input"))
     raw = data.get("outputs")
-    listed = raw if isinstance(raw, list) else [raw] if raw else []
+    listed = (raw if isinstance(raw, list) else [raw] if raw else [])[:_MOST_OUTPUTS]
     return Prediction(
         id=_text(data.get("id")),
         model=_text(data.get("model")),
@@ -157,10 +159,18 @@ def prediction(data: Mapping[str, Any]) -> Prediction:
 def output(item: object) -> Output:
     """An output as the journal keeps it: host and path, no signature."""
     if not _is_url(item):
-        return Output(kind="json", value=item)
+        return Output(kind="json", value=_bounded(item))
     address = str(item).split("?", 1)[0].split("://", 1)[1]
     host, _, path = address.partition("/")
-    return Output(kind="url", host=host, path=f"/{path}")
+    return Output(kind="url", host=host[:256], path=f"/{path[:_LONGEST_TEXT]}")
+
+
+def _bounded(item: object) -> object:
+    """A JSON value that fits a line of the journal; of a larger one, its digest."""
+    text = json.dumps(item)
+    if len(text) <= _LONGEST_TEXT:
+        return item
+    return {"sha256": sha256(text.encode()).hexdigest(), "characters": len(text)}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -207,6 +217,14 @@ def _no_constant(name: str) -> NoReturn:
 def _message(envelope: Mapping[str, Any] | None) -> str:
     text = envelope.get("message") if envelope else None
     return text[:_LONGEST_TEXT] if isinstance(text, str) else ""
+
+
+def _plain_words(text: str) -> str:
+    """What an answer that is not an envelope says to people."""
+    text = text.strip()
+    if text.startswith("<"):
+        return "a page, not an answer of the API"
+    return text[:200] or "an answer that says nothing"
 
 
 def _text(value: object) -> str:

@@ -18,6 +18,7 @@ import httpx
 
 from batchgen.answers import Answer, Prediction, accepted, prediction, read, when
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
+from batchgen.events import Window
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
 from batchgen.trust import trust
@@ -30,6 +31,8 @@ _MOST_PAGES = 50
 _SUBMIT = httpx.Timeout(connect=10, write=30, read=120, pool=10)
 _SUBMIT_DEADLINE = 180.0
 _READ = httpx.Timeout(connect=10, write=10, read=30, pool=30)
+_READ_DEADLINE = 60.0
+_MOST_OFF = timedelta(days=3650)  # beyond that a date is nonsense
 _READS_IN_FLIGHT = 10  # more only pile up inside the connection pool, which is slow
 
 
@@ -57,6 +60,7 @@ class Client:
         self._room = anyio.CapacityLimiter(_READS_IN_FLIGHT)
         self._now = now
         self.clock_offset = 0.0
+        self._anchor: tuple[datetime, float] | None = None
         self.answered = False
         self.silent_since: float | None = None
 
@@ -124,9 +128,9 @@ class Client:
                 answer = await self._post(model, body, phase)
         except (httpx.HTTPError, OSError, TimeoutError, ApiError) as error:
             raise phase.verdict(error) from error
-        self._heard(answer)
+        self._heard()
         try:
-            return accepted(answer)
+            found = accepted(answer)
         except ApiError:
             raise
         except Exception as error:
@@ -135,6 +139,8 @@ class Client:
             raise Uncertain(
                 text, phase="answered", http=answer.http, evidence=answer.text
             ) from error
+        self._learn_the_time(answer)
+        return found
 
     async def _post(
         self, model: str, body: Mapping[str, Any], phase: "_Phase"
@@ -170,21 +176,35 @@ class Client:
         """
         found: dict[str, Prediction] = {}
         for page in range(1, _MOST_PAGES + 1):
-            question = {
-                "page": page,
-                "page_size": _PAGE,
-                "model": model,
-                "created_after": _iso(since),
-                "created_before": _iso(until),
-                "include_inputs": True,
-            }
-            data = await self._read("POST", "predictions", question)
-            rows = _rows(data)
+            rows = await self._page(model, since, until, page)
             found.update((row.id, row) for row in rows)
             # Only an empty page ends it: nobody promises that the others are full.
             if not rows:
                 return list(found.values())
         raise Unavailable(f"the history has over {_MOST_PAGES} pages")
+
+    async def newest(
+        self, model: str, since: datetime, until: datetime
+    ) -> list[Prediction]:
+        """The first page of the history.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        return await self._page(model, since, until, 1)
+
+    async def _page(
+        self, model: str, since: datetime, until: datetime, page: int
+    ) -> list[Prediction]:
+        question = {
+            "page": page,
+            "page_size": _PAGE,
+            "model": model,
+            "created_after": _iso(since),
+            "created_before": _iso(until),
+            "include_inputs": True,
+        }
+        return _rows(await self._read("POST", "predictions", question))
 
     async def balance(self) -> Micros:
         """What the account holds.
@@ -205,26 +225,49 @@ class Client:
             await self._pace.turn()
             self._asked()
             try:
-                async with self._reads.stream(method, path, json=body) as response:
-                    answer = await _whole(response)
-            except (httpx.HTTPError, OSError) as error:
+                with anyio.fail_after(_READ_DEADLINE):
+                    async with self._reads.stream(method, path, json=body) as response:
+                        answer = await _whole(response)
+            except (httpx.HTTPError, OSError, TimeoutError) as error:
                 raise Unavailable(_sentence(error)) from error
-        self._heard(answer)
-        return read(answer)
+        self._heard()
+        data = read(answer)
+        self._learn_the_time(answer)
+        return data
 
     def service_time(self) -> str:
-        """What the service's clock shows, as far as its answers told."""
+        """What the service's clock shows, by ours and what its answers told."""
         return iso(self._now() + timedelta(seconds=self.clock_offset))
+
+    def service_window(self, began: float) -> Window:
+        """From `began`, by the event loop's clock, until now, as the service dates it.
+
+        Told twice, by the time of day and by the clock that nobody sets, and the
+        wider one holds.
+        """
+        now = self._now() + timedelta(seconds=self.clock_offset)
+        elapsed = anyio.current_time() - began
+        since, until = [now - timedelta(seconds=elapsed)], [now]
+        if self._anchor:
+            server, then = self._anchor
+            since.append(server + timedelta(seconds=began - then))
+            until.append(since[1] + timedelta(seconds=elapsed))
+        return Window(since=iso(min(since)), until=iso(max(until)))
 
     def _asked(self) -> None:
         if self.silent_since is None:
             self.silent_since = anyio.current_time()
 
-    def _heard(self, answer: Answer) -> None:
+    def _heard(self) -> None:
         self.answered, self.silent_since = True, None
+
+    def _learn_the_time(self, answer: Answer) -> None:
+        """From whole answers of the service only: a proxy has a clock of its own."""
         server = when(answer.headers.get("date", ""))
-        if server is not None:
-            self.clock_offset = (server - self._now()).total_seconds()
+        if server is None or abs(server - self._now()) > _MOST_OFF:
+            return
+        self.clock_offset = (server - self._now()).total_seconds()
+        self._anchor = (server, anyio.current_time())
 
 
 class _Phase:

@@ -49,6 +49,7 @@ class Journal:
         self._next = 1
         self._durable = 0
         self._length = 0
+        self._made: list[Path] = []
         self._syncing: anyio.Event | None = None
         self._poison: BatchgenError | None = None
         self._handle = self._lock = -1
@@ -78,6 +79,7 @@ class Journal:
         return journal
 
     def _take(self) -> None:
+        self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._handle = self._disk.open(self.path, _OPEN)
         self._lock = self._disk.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -208,7 +210,9 @@ class Journal:
                 rest = rest[self._disk.write(self._handle, bytes(rest)) :]
             self._disk.sync(self._handle)
             if self._length == 0:
-                self._disk.sync_folder(self.folder)
+                # Power loss must not take the names either.
+                for folder in (self.folder, *(made.parent for made in self._made)):
+                    self._disk.sync_folder(folder)
         except OSError as error:
             self._fail(error)
         self._length += len(data)

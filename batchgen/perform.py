@@ -29,7 +29,6 @@ from batchgen.events import (
     SavedFile,
     TaskAbandoned,
     TaskEvent,
-    Window,
 )
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
@@ -90,7 +89,7 @@ class Local:
 
     async def _submit(self, step: Submit) -> TaskEvent:
         task, number = step.task.id, step.attempt
-        since, began = self._client.service_time(), anyio.current_time()
+        began = anyio.current_time()
         try:
             found = await self._client.submit(step.task.model, step.task.input)
         except Refused as no:
@@ -105,7 +104,7 @@ class Local:
                 attempt=number,
                 phase=error.phase,
                 error=str(error),
-                window=Window(since=since, until=self._client.service_time()),
+                window=self._client.service_window(began),
                 evidence=error.evidence,
             )
         self._accepted_at[found.id] = anyio.current_time()
@@ -179,22 +178,25 @@ class Local:
             KeyRejected: the key is no longer good for reading.
         """
         trouble = _Trouble(self._profile, self._world)
-        renewals = 0
-        while renewals <= _MOST_RENEWALS:
+        self._accepted_at.setdefault(step.prediction, anyio.current_time())
+        renewals = empty = 0
+        while renewals <= _MOST_RENEWALS and empty <= _MOST_EMPTY_LOOKS:
+            odd = Unavailable("the service shows it without a link")
             try:
                 found = self._fresh.pop(step.prediction, None)
                 found = found or await self._client.result(step.prediction)
-                if found.meaning in ("gone", "failed", "cancelled") or not found.urls:
-                    return _lost(step, f"the service shows it as {found.word}, empty")
-                return await self._saved(step, found)
-            except LinkExpired:
+                if found.urls:
+                    return await self._saved(step, found)
+                empty += found.meaning != "waiting"
+            except LinkExpired as error:
                 renewals += 1
-                await anyio.sleep(trouble.pause(Unavailable("the link has expired")))
+                odd = Unavailable(error.message)
             except Unavailable as error:
-                if error.http in (404, 410):
+                if error.http in (404, 410) and self._is_gone(step.prediction, error):
                     return _lost(step, "the service no longer knows it")
-                await anyio.sleep(trouble.pause(error))
-        return _lost(step, f"{_MOST_RENEWALS} fresh links did not open")
+                odd = error
+            await anyio.sleep(trouble.pause(odd))
+        return _lost(step, f"no link opened after {renewals + empty} looks")
 
     async def _saved(self, step: Download, found: Prediction) -> OutputsSaved:
         files = []
@@ -271,7 +273,7 @@ class _Trouble:
         if self._strikes >= _KEY_STRIKES:
             raise KeyRejected(error.message, http=error.http)
         ceiling = min(
-            self._profile.backoff_first * 2.0**self._failures,
+            self._profile.backoff_first * 2.0 ** min(self._failures, 32),
             self._profile.backoff_longest,
         )
         jitter = self._world.chance.uniform(0.5, 1.0)

@@ -1,5 +1,6 @@
 """The loop: decide, do, write down."""
 
+import json
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from batchgen.downloads import BadClip, DownloadStopped
-from batchgen.errors import JournalError, StoreError
+from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
     AttemptAccepted,
     AttemptRefused,
@@ -21,6 +22,7 @@ from batchgen.events import (
     TaskEvent,
     TaskPlanned,
     Window,
+    dump,
 )
 from batchgen.feed import Feed
 from batchgen.money import dollars
@@ -96,7 +98,7 @@ class Runner:
         self.stopped: Stop | None = None
         self.stopping = anyio.Event()
         self.short_of_money = False
-        self.failure: StoreError | JournalError | None = None
+        self.failure: StoreError | JournalDamaged | None = None
         self.bugs: list[str] = []
         self._recorder = recorder
         self._tally = recorder.tally
@@ -195,6 +197,10 @@ class Runner:
         if not ids:
             return
         known = set(ids)
+        for task in ids:
+            # What is in flight ends in this session, so a failure counts for it.
+            ended = len(self._tally.states[task].attempts) - 1
+            self._before[task] = min(self._before.get(task, 0), ended)
         wanted = {task.id: task for task in tasks() if task.id in known}
         for task in ids:
             yield wanted.get(task) or bought(self._tally.states[task])
@@ -257,7 +263,8 @@ class Runner:
     async def _submit(self, step: Submit) -> bool:
         """Buy, if that is still wanted and the cap allows it; False if not."""
         async with self._submits:
-            await self._turn()
+            if not self.short_of_money:
+                await self._turn()
             if self.stopped:
                 return False
             # From here to the reservation there is no await.
@@ -274,9 +281,19 @@ class Runner:
             with anyio.CancelScope(shield=True):
                 await self._recorder.durable(intent)
                 outcome = self._unowned(await self._perform(step), since)
-                await self._recorder.write(outcome)
+                await self._keep(outcome)
         self._learn(outcome)
         return True
+
+    async def _keep(self, outcome: TaskEvent) -> None:
+        """Write down what came of a purchase, on stderr if the disk is full."""
+        try:
+            await self._recorder.write(outcome)
+        except StoreError:
+            if isinstance(outcome, AttemptAccepted):
+                line = json.dumps(dump(outcome), separators=(",", ":"))
+                self._observer.notice(f"BATCHGEN-RECOVER {line}")
+            raise
 
     async def _turn(self) -> None:
         """Wait for the rate limit, or for the end of buying."""
@@ -389,7 +406,7 @@ class Runner:
             self._observer.notice(f"{task.slug}: {error.message}")
         except KeyRejected as error:
             self.stop("key", f"the key was refused ({error.http}): {error.message}")
-        except (StoreError, JournalError) as error:
+        except (StoreError, JournalDamaged) as error:
             self.failure = self.failure or error
             self.stop("disk" if isinstance(error, StoreError) else "state")
             self.detach()

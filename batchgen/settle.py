@@ -29,24 +29,28 @@ from batchgen.world import World, iso
 Fingerprint = Callable[[str, Mapping[str, Any]], str]
 _AGREEING_SCANS = 2
 _LOOKS = 6
+_LONGEST_PAUSE = 30.0
 _FINAL = frozenset({401, 403, 404})
 
 
 def left_open(journal: Journal, tally: Tally, until: str) -> list[AttemptUncertain]:
     """What dead sessions were submitting when they died: it may have been bought.
 
-    The window ends now, which is `until` by the service's clock: only while the lock
-    was held can a byte have left.
+    The window is the whole time from the opening of the session until now, which is
+    `until` by the service's clock: only while the lock was held can a byte have left.
     """
     started: dict[tuple[str, int], str] = {}
-    offset = timedelta()
+    opened = until
     for record in journal.records:
         match record.event:
             case SessionOpened(clock_offset_ms=ahead):
-                offset = timedelta(milliseconds=ahead)
-            case AttemptStarted(task=task, attempt=number):
                 at = when(record.at)
-                started[task, number] = iso(at + offset) if at else record.at
+                offset = timedelta(milliseconds=ahead)
+                opened = iso(at + offset) if at else record.at
+            case AttemptStarted(task=task, attempt=number):
+                # Not the record's own time: our clock may have been set meanwhile,
+                # and a window that is too wide costs nothing.
+                started[task, number] = opened
             case _:
                 pass
     return [
@@ -112,7 +116,9 @@ class Settlement:
         absent = [
             doubt
             for doubt in after.missing
-            if doubt in before.missing and self._still_listed(doubt)
+            if doubt in before.missing
+            and self._still_listed(doubt)
+            and await self._shows_ours(doubt.model)
         ]
         for doubt in absent:
             await self._recorder.write(self._absence(doubt))
@@ -156,7 +162,7 @@ class Settlement:
             except Unavailable as error:
                 if error.http in _FINAL:
                     raise
-                await anyio.sleep(error.retry_after or pause)
+                await anyio.sleep(min(error.retry_after or pause, _LONGEST_PAUSE))
         return await self._client.history(model, since, until)
 
     def _pauses(self) -> Iterator[float]:
@@ -168,6 +174,27 @@ class Settlement:
         if row.inputs is None or not row.model:
             return None
         return self._fingerprint(row.model, row.inputs)
+
+    async def _shows_ours(self, model: str) -> bool:
+        """Whether the history shows what we know it must: else it proves nothing.
+
+        A listing that spells the model in another way would be empty for ever.
+        """
+        ours = {
+            state.prediction
+            for state in self._tally.states.values()
+            if state.planned and state.planned.model == model and state.prediction
+        }
+        if not ours:
+            return True
+        now = self._server_now()
+        past = now - timedelta(seconds=self._profile.retention)
+        try:
+            newest = await self._client.newest(model, past, now)
+        except Unavailable:
+            return False
+        shown = {row.id for row in newest if row.inputs}
+        return bool(shown & ours)
 
     def _still_listed(self, doubt: Doubt) -> bool:
         """Whether the history would still show it; what is forgotten is not absent."""
