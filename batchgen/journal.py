@@ -8,6 +8,7 @@ no background task, and a hundred waiting records cost one sync.
 import contextlib
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -23,7 +24,7 @@ from batchgen.errors import (
     StoreError,
 )
 from batchgen.events import Event, Repaired
-from batchgen.records import Record, Replay, encode, replay
+from batchgen.records import Record, Replay, encode, readable, replay
 from batchgen.world import World
 
 NAME = "state.jsonl"
@@ -256,19 +257,29 @@ class Journal:
         self.close()
 
 
-def read(folder: Path) -> tuple[Record, ...]:
+def read(folder: Path, warn: Callable[[str], None] | None = None) -> tuple[Record, ...]:
     """The records of a run without its lock: whole lines only, nothing repaired.
 
+    With `warn`, a damaged file is told about and read as far as it is sound: that is
+    enough to look at, and never enough to spend on.
+
     Raises:
-        JournalDamaged: the file is not what a runner wrote.
+        JournalDamaged: the file is not what a runner wrote, and there is no `warn`.
         StoreError: it cannot be read.
     """
     try:
-        return replay((folder / NAME).read_bytes()).records
+        data = (folder / NAME).read_bytes()
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise StoreError(f"{folder / NAME}: {error.strerror}") from error
+    try:
+        return replay(data).records
+    except JournalDamaged as error:
+        if warn is None:
+            raise
+        warn(f"{error.message}; shown is what stands before")
+        return readable(data)
 
 
 def _refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) -> None:

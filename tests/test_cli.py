@@ -284,6 +284,9 @@ def test_an_edited_state_file_stops_spending(story: Story) -> None:
     found = story.command("run", str(manifest))
     assert (found.returncode, "[damaged]" in found.stderr) == (7, True)
     assert len(story.till("edited ")) == 1
+    looked = story.command("status", manifest.stem)
+    assert looked.returncode == 0
+    assert looked.stderr.startswith("warning: line 2 of the state file was edited")
 
 
 def test_a_provider_failure_is_retried_as_often_as_allowed(tmp_path: Path) -> None:

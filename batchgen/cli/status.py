@@ -44,7 +44,7 @@ def status(*, run_name: str | None, as_json: bool, quiet: bool, verbose: bool) -
 
 def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
     """What a run's journal says, over the tasks that were last ordered."""
-    records = journal.read(folder)
+    records = journal.read(folder, _warn)
     tally = Tally.of(records)
     tasks = list(_ordered(folder)) or list(report.known(tally))
     tally.want(task.id for task in tasks)
@@ -61,6 +61,10 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
         files={"videos": str(folder / "videos"), "state": str(folder / journal.NAME)},
     )
     return document, tasks, tally
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
 
 
 def _opened(records: tuple[Record, ...]) -> str:
