@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from batchgen.answers import Prediction
 from batchgen.client import Client
-from batchgen.downloads import LinkExpired, fetch, write_sidecar
+from batchgen.downloads import LinkExpired, fetch
 from batchgen.errors import NotSent, Refused, Unavailable, Uncertain
 from batchgen.events import (
     AttemptAccepted,
@@ -30,6 +30,7 @@ from batchgen.events import (
     TaskAbandoned,
     TaskEvent,
 )
+from batchgen.parts import write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
 from batchgen.world import World

@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from batchgen.downloads import BadClip, DownloadStopped
+from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
     AttemptAccepted,
@@ -27,6 +27,7 @@ from batchgen.events import (
 from batchgen.feed import Feed
 from batchgen.money import dollars
 from batchgen.pace import Pace
+from batchgen.parts import BadClip
 from batchgen.perform import KeyRejected, Local
 from batchgen.plan import Abandon, Await, Download, Policy, Step, Submit, next_step
 from batchgen.profile import NO_CREDIT_CODES, Profile

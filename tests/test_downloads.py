@@ -16,19 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
-from batchgen import downloads
+from batchgen.bodies import Body, Speed
 from batchgen.disk import Disk
-from batchgen.downloads import (
-    BadClip,
-    DownloadStopped,
-    LinkExpired,
-    Speed,
-    fetch,
-    open_http,
-    write_sidecar,
-)
+from batchgen.downloads import DownloadStopped, LinkExpired, fetch, open_http
 from batchgen.errors import StoreError, Unavailable
 from batchgen.events import SavedFile
+from batchgen.parts import BadClip, write_sidecar
 
 MIB = 1 << 20
 DATE = "Thu, 01 Oct 2026 12:00:00 GMT"
@@ -1015,7 +1008,7 @@ def test_an_encrypted_body_is_read_from_the_socket_unharmed(
     )
     with open_http(authorities=tmp_path / "cert.pem") as client:
         response = client.send(request, stream=True)
-        body = downloads._Body(response)  # noqa: SLF001 - `fetch` refuses loopback
+        body = Body(response)  # `fetch` refuses loopback
         view = memoryview(bytearray(MIB))
         came = b""
         while count := body.read_into(view):

@@ -23,24 +23,30 @@ runner
 settle feed engines perform
 recorder
 reconcile tally journal client downloads stores
+parts
+bodies
 plan selector
 tasks
-rendering
+clashes rendering
 variants
-manifest
-wording matching inspection
+inclusion
+axes rows
+drafts
+manifest schema
+tables wording matching inspection
 keys templates
 readers answers records
 models profile addresses
 variables ledger state
 findings events names pace world
-errors spelling terminal mp4 disk money trust
+errors spelling terminal mp4 disk money trust diff
 """
 
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
-inspection wording terminal selector report
+inspection wording terminal selector report clashes inclusion axes rows drafts schema
+diff tables
 """
 PURE = _PURE.split()
 

@@ -1,0 +1,350 @@
+"""The unfinished file of a download, and how it gets its final name.
+
+A part is kept across crashes with a note beside it that says what it is a part of.
+Nothing that has a final name is ever overwritten.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from batchgen import mp4
+from batchgen.disk import Disk
+from batchgen.errors import StoreError, Unavailable
+from batchgen.events import SavedFile
+
+BLOCK = 1 << 20
+SYNC_EVERY = 8 << 20
+MOST_BYTES = 2 << 30
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_LINKS = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+)
+
+
+class BadClip(StoreError):
+    """The service gives something else than a clip, again and again."""
+
+    rule = "bad-clip"
+
+
+class Note(BaseModel):
+    """What is known of a part; stands beside it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    asked: str = ""  # the link as given, if its path alone names the file
+    served: str = ""  # where the bytes came from, after redirects, without the query
+    etag: str = ""  # strong, or empty
+    last_modified: str = ""  # older than the answer, or empty
+    total: int | None = None
+    synced: int = 0
+    boot: str = ""
+    sha256: str = ""  # once verified
+    bad: bool = False  # an earlier copy was damaged
+
+    @property
+    def validator(self) -> str:
+        """What tells this version of the file from another."""
+        return self.etag or self.last_modified
+
+
+class Part:
+    """The unfinished file beside its note."""
+
+    def __init__(self, target: Path, disk: Disk, boot: str) -> None:
+        self.target = target
+        self.path = target.with_name(f"{target.name}.part")
+        self.size = 0
+        self.note = Note()
+        self._kept = 0
+        self._note_path = target.with_name(f"{target.name}.part.json")
+        self._disk = disk
+        self._boot = boot
+        self._handle = -1
+        self._digest = hashlib.sha256()
+        with suppress(OSError, ValueError):
+            self.note = Note.model_validate_json(self._note_path.read_bytes())
+
+    def adopted(self, asked: str) -> SavedFile | None:
+        """The final file, if a crash came after it was verified and got its name."""
+        if not self.note.sha256 or self.note.asked != asked or not asked:
+            return None
+        with on_disk(self.target):
+            for name in self._names(self.note.sha256):
+                if self._sum(name) == self.note.sha256:
+                    return self._settle(name, name.stat().st_size)
+        return None
+
+    def open(self) -> None:
+        """Find what an earlier attempt left."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with on_disk(self.path):
+            self._handle = self._disk.open(self.path, flags, 0o644)
+            status = os.fstat(self._handle)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                # It is a finished file under its first name: not to be written to.
+                self.close()
+                self._disk.unlink(self.path)
+                self._handle = self._disk.open(self.path, flags | os.O_EXCL, 0o644)
+            size = self._disk.size(self._handle)
+        # A dead process leaves its bytes to the system; a dead system loses the tail.
+        same_boot = self._boot and self._boot == self.note.boot
+        kept = size if same_boot else self.note.synced
+        if kept <= size and self.note.total is not None and kept <= self.note.total:
+            self._kept = kept
+
+    def close(self) -> None:
+        """Let go of the file; what was written stays."""
+        if self._handle >= 0:
+            handle, self._handle = self._handle, -1
+            self._disk.close(handle)
+
+    def whole_copy_of(self, asked: str) -> bool:
+        """Whether all bytes of exactly this file are here; then they are kept."""
+        whole = bool(asked) and asked == self.note.asked and self.is_whole
+        if whole:
+            self.keep()
+        return whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every byte is there."""
+        return bool(self._kept) and self._kept == self.note.total
+
+    def range_of(self, served: str) -> dict[str, str]:
+        """The headers that ask for the rest, where that is safe."""
+        if not self._kept or not self.note.validator or served != self.note.served:
+            return {}
+        return {"Range": f"bytes={self._kept}-", "If-Range": self.note.validator}
+
+    def continued_by(self, headers: httpx.Headers) -> bool:
+        """Whether a 206 is the rest of this very part."""
+        total = self.note.total or 0
+        if headers.get("content-range") != f"bytes {self._kept}-{total - 1}/{total}":
+            return False
+        if self.note.etag:
+            return bool(headers.get("etag") == self.note.etag)
+        return bool(headers.get("last-modified") == self.note.last_modified)
+
+    def keep(self) -> None:
+        """Go on where the earlier attempt ended."""
+        with on_disk(self.path):
+            self._disk.truncate(self._handle, self._kept)
+            with self._reading(self.path) as file:
+                self._digest = hashlib.file_digest(file, "sha256")
+            self.size = self._kept
+            self._tell(synced=min(self.note.synced, self._kept), boot=self._boot)
+
+    def restart(self, note: Note) -> None:
+        """Begin with the first byte."""
+        with on_disk(self.path):
+            self._disk.truncate(self._handle, 0)
+            self._digest = hashlib.sha256()
+            self.size = 0
+            self.note = note.model_copy(update={"bad": self.note.bad})
+            self._tell(boot=self._boot)
+
+    def make_room(self) -> None:
+        """StoreError if the rest, and a twentieth of the whole, does not fit."""
+        total = self.note.total or 0
+        with on_disk(self.path):
+            free = self._disk.free(self.path.parent)
+        if free < total + total // 20 - self.size:
+            raise StoreError(
+                f"{self.path.parent}: {free:,} bytes free, too few for "
+                f"{self.target.name} of {total:,}",
+                rule="disk-full",
+            )
+
+    def append(self, block: memoryview) -> None:
+        """Add bytes to the end."""
+        if not self.size and not mp4.starts_well(block):
+            raise Unavailable("what came is not an MP4 file")
+        if self.size + len(block) > MOST_BYTES:
+            self.discard(Note())
+            raise BadClip(too_big(self.target.name))
+        with on_disk(self.path):
+            _write(self._disk, self._handle, bytes(block))
+        self._digest.update(block)
+        self.size += len(block)
+        if self.size - self.note.synced >= SYNC_EVERY:
+            self._sync()
+
+    def finish(self) -> SavedFile:
+        """Verify the whole part, and give it its final name."""
+        self._sync()
+        with on_disk(self.path), self._reading(self.path) as file:
+            sized = self.note.total is not None
+            problem = mp4.flaw(file, self.size, open_end=sized)
+        if problem:
+            self._reject(problem)
+        with on_disk(self.target):
+            self._tell(sha256=self._digest.hexdigest(), sync=True)
+            for name in self._names(self.note.sha256):
+                with suppress(FileExistsError):
+                    self._link(name)
+                    return self._settle(name, self.size)
+                if self._sum(name) == self.note.sha256:
+                    return self._settle(name, self.size)
+        raise StoreError(f"{self.target}: another file has this name")
+
+    def discard(self, note: Note) -> None:
+        """Throw the bytes away; only the note goes on."""
+        self.close()
+        with on_disk(self.path):
+            self._disk.unlink(self.path)
+            self.note = note
+            self._tell()
+
+    def _reject(self, problem: str) -> NoReturn:
+        if not self.note.bad:
+            self.discard(Note(bad=True))
+            raise Unavailable(f"{self.target.name} came damaged: {problem}")
+        kept = self.target.with_name(f"{self.target.name}.bad")
+        with on_disk(kept):
+            self._disk.rename(self.path, kept)
+            self._disk.unlink(self._note_path)
+        raise BadClip(
+            f"{self.target.name} came damaged twice: {problem}",
+            advice=f"kept for inspection: {kept.name}",
+        )
+
+    def _sync(self) -> None:
+        with on_disk(self.path):
+            try:
+                self._disk.sync(self._handle)
+            except OSError:
+                # Nobody can say which bytes were lost.
+                self.discard(Note(bad=self.note.bad))
+                raise
+            self._tell(synced=self.size)
+
+    def _tell(self, *, sync: bool = False, **news: int | str) -> None:
+        self.note = self.note.model_copy(update=news)
+        data = self.note.model_dump_json(exclude_defaults=True).encode()
+        _replace(self._disk, self._note_path, data, sync=sync)
+
+    def _names(self, sha256: str) -> tuple[Path, Path]:
+        other = f"{self.target.stem}~{sha256[:8]}{self.target.suffix}"
+        return self.target, self.target.with_name(other)
+
+    def _link(self, name: Path) -> None:
+        try:
+            self._disk.link(self.path, name)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._copy(name)
+
+    def _copy(self, name: Path) -> None:
+        if self._begins_with(name):
+            self._disk.unlink(name)  # a copy that a crash cut short
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        handle = self._disk.open(name, flags, 0o644)
+        try:
+            with self._reading(self.path) as file:
+                while block := file.read(BLOCK):
+                    _write(self._disk, handle, block)
+            self._disk.sync(handle)
+        except BaseException:
+            self._disk.unlink(name)
+            raise
+        finally:
+            self._disk.close(handle)
+
+    def _begins_with(self, name: Path) -> bool:
+        """Whether a file is the beginning of this one, and no more."""
+        if not name.is_file() or name.stat().st_size >= self.size:
+            return False
+        with self._reading(name) as file, self._reading(self.path) as part:
+            while block := file.read(BLOCK):
+                if block != part.read(len(block)):
+                    return False
+        return True
+
+    def _settle(self, name: Path, size: int) -> SavedFile:
+        """Make the final name durable and sweep; the last thing that can fail."""
+        handle = self._disk.open(name, os.O_RDONLY)
+        try:
+            self._disk.sync(handle)
+        finally:
+            self._disk.close(handle)
+        with suppress(FileNotFoundError):
+            self._disk.unlink(self.path)
+        self._disk.sync_folder(name.parent)
+        with suppress(FileNotFoundError):
+            self._disk.unlink(self._note_path)
+        note = self.note
+        return SavedFile(
+            name=name.name, bytes=size, sha256=note.sha256, validator=note.validator
+        )
+
+    def _sum(self, path: Path) -> str:
+        """The SHA-256 of a regular file, empty if there is none of that name."""
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return ""
+            with self._reading(path) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return ""
+
+    def _reading(self, path: Path) -> BufferedReader:
+        return os.fdopen(self._disk.open(path, os.O_RDONLY), "rb")
+
+
+def write_sidecar(
+    path: Path, value: Mapping[str, Any], *, disk: Disk | None = None
+) -> None:
+    """Put a JSON object beside a clip: whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    data = text.encode("utf-8", "backslashreplace") + b"\n"
+    with on_disk(path):
+        _replace(disk or Disk(), path, data, sync=True)
+
+
+def too_big(name: str) -> str:
+    """What is said of a file that cannot be a clip."""
+    return f"{name}: more than {MOST_BYTES >> 30} GiB is no clip"
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Turn an OSError into a StoreError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreError(f"{path}: the disk is full", rule="disk-full") from error
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+def _write(disk: Disk, handle: int, data: bytes) -> None:
+    while data:
+        data = data[disk.write(handle, data) :]
+
+
+def _replace(disk: Disk, path: Path, data: bytes, *, sync: bool) -> None:
+    """Exchange a small file in one move."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    handle = disk.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        _write(disk, handle, data)
+        if sync:
+            disk.sync(handle)
+    finally:
+        disk.close(handle)
+    disk.rename(fresh, path)
+    if sync:
+        disk.sync_folder(path.parent)
