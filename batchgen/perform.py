@@ -30,6 +30,7 @@ from batchgen.events import (
     TaskAbandoned,
     TaskEvent,
 )
+from batchgen.moves import numbered
 from batchgen.parts import write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
@@ -202,7 +203,7 @@ class Local:
     async def _saved(self, step: Download, found: Prediction) -> OutputsSaved:
         files = []
         for number, url in enumerate(found.urls, 1):
-            name = _numbered(step.task.output, number)
+            name = numbered(step.task.output, number)
             target = self._videos / name
             await run_sync(partial(target.parent.mkdir, parents=True, exist_ok=True))
             saved: SavedFile = await run_sync(
@@ -320,9 +321,3 @@ def _kind_of(found: Prediction) -> str:
 
 def _lost(step: Download, message: str) -> TaskAbandoned:
     return TaskAbandoned(task=step.task.id, kind="lost", message=message)
-
-
-def _numbered(name: str, number: int) -> str:
-    """`clip.mp4`, then `clip-2.mp4` for a second output of one prediction."""
-    path = PurePosixPath(name)
-    return name if number == 1 else str(path.with_stem(f"{path.stem}-{number}"))

@@ -164,6 +164,72 @@ def test_a_deleted_clip_is_fetched_again_for_nothing(story: Story) -> None:
     assert len(story.till("gone ")) == 1
 
 
+def videos(story: Story, manifest: Path) -> list[str]:
+    """The clips of a run, by name below its videos folder."""
+    folder = story.folder(manifest) / "videos"
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.mp4"))
+
+
+def sheet(story: Story, *rows: str) -> Path:
+    """A spreadsheet of tasks: id, prompt, place."""
+    path = story.root / "edit.csv"
+    text = "\n".join(("id,prompt,duration,place", *rows))
+    path.write_text(f"{text}\n", encoding="utf-8")
+    return path
+
+
+def test_an_edit_moves_files_and_buys_only_what_changed(story: Story) -> None:
+    edit = sheet(story, "a,edit boat one,3,sea", "b,edit boat two,3,lake")
+    assert story.command("run", str(edit)).returncode == 0
+    folder = story.folder(edit) / "videos"
+    first = folder / "a.mp4"
+    inode = first.stat().st_ino
+
+    # A new id is a new name, a new label is nothing, and neither costs anything.
+    edit = sheet(story, "boat-a,edit boat one,3,sea", "b,edit boat two,3,pond")
+    story.environ["WAVESPEED_API_KEY"] = ""
+    assert story.command("run", str(edit)).returncode == 0
+    assert videos(story, edit) == ["b.mp4", "boat-a.mp4"]
+    assert (folder / "boat-a.mp4").stat().st_ino == inode
+    assert (folder / "boat-a.json").is_file()
+    assert len(story.till("edit ")) == 2
+
+    # A new prompt is a new clip; the old one goes to `_previous/`.
+    story.environ.clear()
+    edit = sheet(story, "boat-a,edit boat three,3,sea", "b,edit boat two,3,pond")
+    assert story.command("run", str(edit)).returncode == 0
+    names = videos(story, edit)
+    assert names[0].startswith("_previous/boat-a~")
+    assert names[1:] == ["b.mp4", "boat-a.mp4"]
+    assert (folder / names[0]).stat().st_ino == inode
+    assert len(story.till("edit ")) == 3
+
+    # Back again: what was bought is still there, and takes its name back.
+    edit = sheet(story, "boat-a,edit boat one,3,sea", "b,edit boat two,3,pond")
+    assert story.command("run", str(edit)).returncode == 0
+    assert (folder / "boat-a.mp4").stat().st_ino == inode
+    assert len(story.till("edit ")) == 3
+
+    # A removed row stays on disk.
+    edit = sheet(story, "b,edit boat two,3,pond")
+    assert story.command("run", str(edit)).returncode == 0
+    assert "boat-a.mp4" in videos(story, edit)
+    assert len(story.till("edit ")) == 3
+
+
+def test_two_clips_may_swap_their_names(story: Story) -> None:
+    edit = sheet(story, "a,swap boat one,3,sea", "b,swap boat two,3,lake")
+    story.command("run", str(edit), "--run", "swap")
+    folder = story.root / "outputs" / "swap.sandbox" / "videos"
+    before = {path.stat().st_ino for path in folder.glob("*.mp4")}
+    edit = sheet(story, "b,swap boat one,3,sea", "a,swap boat two,3,lake")
+    for _ in range(2):
+        found = story.command("run", str(edit), "--run", "swap")
+        assert found.returncode == 0, found.stderr
+        assert {path.stat().st_ino for path in folder.glob("*.mp4")} == before
+    assert len(story.till("swap ")) == 2
+
+
 def test_nothing_to_do_needs_no_key_and_no_network(story: Story) -> None:
     manifest = story.manifest(["still boat 0"])
     assert story.command("run", str(manifest)).returncode == 0

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import anyio
 import click
 
-from batchgen import report
+from batchgen import moves, report
 from batchgen.cli import question, settings
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.cli.plan import limits_of, lines
@@ -26,7 +26,7 @@ from batchgen.cli.session import (
 )
 from batchgen.cli.settings import Settings
 from batchgen.errors import StoreError, UsageError
-from batchgen.events import OutputsMissing, SavedFile
+from batchgen.events import OutputsMissing, SavedFile, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
 from batchgen.keys import Rate
@@ -35,6 +35,7 @@ from batchgen.plan import Retry
 from batchgen.profile import profile_for, profile_of
 from batchgen.progress import observers
 from batchgen.readers import sources
+from batchgen.recorder import Recorder
 from batchgen.runner import Limits, Runner
 from batchgen.state import Status
 from batchgen.tally import Tally
@@ -100,6 +101,7 @@ class _Run:
         self._tally.want(self._order.chosen)
         self._approve()
         self._warn()
+        self._tidy()
         missing = list(self._missing())
         if self._idle(missing):
             return self._report(report.exit_code(self._tally.counts, idle=True))
@@ -141,6 +143,34 @@ class _Run:
             gone = [file.name for file in state.files if not _whole(videos, file)]
             if gone:
                 yield OutputsMissing(task=task, names=tuple(gone))
+
+    def _tidy(self) -> None:
+        """Let files follow an edit of the manifest: costs nothing, buys nothing."""
+        if self._journal is None:
+            return
+        tasks, states = list(self._order.tasks()), dict(self._tally.states)
+        relocations = list(moves.relocations(tasks, states))
+        plans = list(moves.renamed(tasks, states))
+        if not (relocations or plans):
+            return
+        with self._log() as log:
+            recorder = Recorder(self._journal, self._tally, self._observer(log))
+            anyio.run(self._move, recorder, relocations, plans)
+            recorder.observer.close()
+
+    async def _move(
+        self,
+        recorder: Recorder,
+        relocations: Sequence[moves.Relocation],
+        plans: Sequence[TaskPlanned],
+    ) -> None:
+        videos = self._order.folder / "videos"
+        for relocation in relocations:
+            moved = moves.carry_out(videos, relocation, self._world.disk)
+            if moved is not None:
+                await recorder.write(moved)
+        for plan in plans:
+            await recorder.write(plan)
 
     def _idle(self, missing: Sequence[OutputsMissing]) -> bool:
         """Nothing to buy, to collect or to settle: no key and no network needed."""
