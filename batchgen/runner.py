@@ -1,6 +1,5 @@
 """The loop: decide, do, write down."""
 
-import json
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,24 +8,16 @@ from typing import TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from batchgen.buyer import Buyer, Limits
 from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
-    AttemptAccepted,
-    AttemptRefused,
-    AttemptStarted,
-    AttemptUncertain,
     PredictionFailed,
     SessionClosed,
     SessionOpened,
     TaskEvent,
-    TaskPlanned,
-    Window,
-    dump,
 )
 from batchgen.feed import Feed
-from batchgen.money import dollars
-from batchgen.pace import Pace
 from batchgen.parts import BadClip
 from batchgen.perform import KeyRejected, Local
 from batchgen.plan import Abandon, Await, Download, Policy, Step, Submit, next_step
@@ -39,28 +30,9 @@ from batchgen.tasks import Task
 _DOWNLOADERS = 4
 _WAITING_DOWNLOADS = 1000  # then workers wait with their clips, and nothing is bought
 _BREATHER = 256  # finished tasks passed over before others may run
-_BREAKER = 3  # uncertain submissions in a row
-_FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32
 
 Tasks = Callable[[], Iterable[Task]]
 """The expansion, lazily and as often as it is asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What may be under way at once: predictions, and starts in a window."""
-
-    concurrency: int
-    starts: int | None
-    seconds: float = 60.0
-
-    @property
-    def submits(self) -> int:
-        """POSTs under way at once: the most that one crash can leave in doubt."""
-        if self.starts is None:
-            return _MOST_SUBMITS
-        a_minute = self.starts * 60 / self.seconds
-        return min(max(round(a_minute / 30), _FEWEST_SUBMITS), _MOST_SUBMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +52,6 @@ class Runner:
 
     Attributes:
         stopped: why nothing more is bought, if so.
-        short_of_money: the cap did not cover a task.
         failure: the disk or the state file ended the session.
         bugs: what went wrong that nobody foresaw; the run ends with 70.
     """
@@ -98,7 +69,6 @@ class Runner:
     ) -> None:
         self.stopped: Stop | None = None
         self.stopping = anyio.Event()
-        self.short_of_money = False
         self.failure: StoreError | JournalDamaged | None = None
         self.bugs: list[str] = []
         self._recorder = recorder
@@ -109,19 +79,25 @@ class Runner:
         self._profile = profile
         self._policy = policy
         self._limits = limits
-        self._service_time = service_time
-        self._starts = Pace(limits.starts, limits.seconds)
-        # The first submission of a session goes alone: a wrong parser or a broken
-        # route costs one unknown, not thirty-two.
-        self._submits = anyio.CapacityLimiter(1)
+        self._buyer = Buyer(
+            recorder,
+            perform,
+            profile=profile,
+            limits=limits,
+            service_time=service_time,
+            stop=self.stop,
+        )
         self._scope = anyio.CancelScope()
-        self._queueing: set[anyio.CancelScope] = set()
         self._feed: Feed | None = None
         self._rested: dict[str, int] = {}
-        self._uncertain_in_a_row = 0
         self._before = {
             task: len(state.attempts) for task, state in self._tally.states.items()
         }
+
+    @property
+    def short_of_money(self) -> bool:
+        """Whether the cap did not cover a task."""
+        return self._buyer.short_of_money
 
     async def run(
         self, opening: SessionOpened, news: Iterable[TaskEvent], tasks: Tasks
@@ -166,8 +142,7 @@ class Runner:
                 self._observer.notice(message)
         if self._feed:
             self._feed.close()
-        for scope in tuple(self._queueing):
-            scope.cancel()
+        self._buyer.close()
 
     def detach(self) -> None:
         """Leave paid clips to the next session; submissions under way still end."""
@@ -229,12 +204,12 @@ class Runner:
         while (task := await feed.take()) is not None:
             rest: float | None = None
             try:
-                rest = await self._guarded(task, self._drive(task, to_fetch))
+                rest = await self._guarded(task, self._drive(task, feed, to_fetch))
             finally:
                 feed.give_back(task, again_in=rest)
 
     async def _drive(
-        self, task: Task, to_fetch: MemoryObjectSendStream[Download]
+        self, task: Task, feed: Feed, to_fetch: MemoryObjectSendStream[Download]
     ) -> float | None:
         """Take a task as far as a slot is needed; seconds to wait if it must rest."""
         while (step := self._next(task)) is not None:
@@ -242,7 +217,7 @@ class Runner:
                 case Submit() if self._must_rest(step):
                     return step.delay
                 case Submit():
-                    if not await self._submit(step):
+                    if not await self._buy(step, feed):
                         return None
                 case Await():
                     if not await self._await(step):
@@ -254,130 +229,18 @@ class Runner:
                     await self._recorder.write(await self._perform(step))
         return None
 
+    async def _buy(self, step: Submit, feed: Feed) -> bool:
+        bought = await self._buyer.buy(step)
+        if self.short_of_money:
+            feed.nothing_new()
+        return bought
+
     def _must_rest(self, step: Submit) -> bool:
         """Whether the pause before this attempt is still to come."""
         if not step.delay or self._rested.get(step.task.id) == step.attempt:
             return False
         self._rested[step.task.id] = step.attempt
         return True
-
-    async def _submit(self, step: Submit) -> bool:
-        """Buy, if that is still wanted and the cap allows it; False if not."""
-        async with self._submits:
-            if not self.short_of_money:
-                await self._turn()
-            if self.stopped:
-                return False
-            # From here to the reservation there is no await.
-            if not self._tally.ledger.covers(step.task.price):
-                self._out_of_budget(step.task)
-                return False
-            self._plan(step.task)
-            event = AttemptStarted(
-                task=step.task.id, attempt=step.attempt, reserve=step.task.price
-            )
-            since = self._service_time()
-            intent = self._recorder.record(event)
-            # A request that may cost money is never abandoned half way.
-            with anyio.CancelScope(shield=True):
-                await self._recorder.durable(intent)
-                outcome = self._unowned(await self._perform(step), since)
-                await self._keep(outcome)
-        self._learn(outcome)
-        return True
-
-    async def _keep(self, outcome: TaskEvent) -> None:
-        """Write down what came of a purchase, on stderr if the disk is full."""
-        try:
-            await self._recorder.write(outcome)
-        except StoreError:
-            if isinstance(outcome, AttemptAccepted):
-                line = json.dumps(dump(outcome), separators=(",", ":"))
-                self._observer.notice(f"BATCHGEN-RECOVER {line}")
-            raise
-
-    async def _turn(self) -> None:
-        """Wait for the rate limit, or for the end of buying."""
-        if self.stopped:
-            return
-        with anyio.CancelScope() as scope:
-            self._queueing.add(scope)
-            try:
-                await self._starts.turn()
-            finally:
-                self._queueing.discard(scope)
-
-    def _plan(self, task: Task) -> None:
-        """Say what a task is, unless the journal says the same already."""
-        event = TaskPlanned(
-            task=task.id,
-            slug=task.slug,
-            labels=dict(task.labels),
-            model=task.model,
-            input=dict(task.input),
-            take=task.take,
-            price=task.price,
-            seconds=task.seconds,
-            output=task.output,
-        )
-        state = self._tally.states.get(task.id)
-        if state is None or state.planned != event:
-            self._recorder.record(event)
-
-    def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
-        """A prediction has one owner; an id that is somebody's proves nothing."""
-        if not isinstance(event, AttemptAccepted):
-            return event
-        if event.prediction not in self._tally.owned:
-            return event
-        return AttemptUncertain(
-            task=event.task,
-            attempt=event.attempt,
-            phase="answered",
-            error=f"answered with {event.prediction}, which is another clip's",
-            window=Window(since=since, until=self._service_time()),
-        )
-
-    def _out_of_budget(self, task: Task) -> None:
-        if not self.short_of_money:
-            left = dollars(self._tally.ledger.left or 0)
-            self._observer.notice(
-                f"budget: the {left} left do not cover {task.slug} "
-                f"({dollars(task.price)}); no new clips"
-            )
-        self.short_of_money = True
-        if self._feed:
-            self._feed.nothing_new()
-
-    def _learn(self, event: TaskEvent) -> None:
-        """What one answer says about all submissions to come."""
-        match event:
-            case AttemptAccepted():
-                self._uncertain_in_a_row = 0
-                self._submits.total_tokens = self._limits.submits
-            case AttemptRefused(kind="key" | "credit" as kind):
-                self.stop(kind, f"{event.message} (HTTP {event.http})")
-            case AttemptRefused(kind="rate"):
-                self._slow_down(event)
-            case AttemptUncertain():
-                self._uncertain_in_a_row += 1
-                if self._uncertain_in_a_row >= _BREAKER:
-                    self.stop(
-                        "breaker",
-                        f"{_BREAKER} submissions in a row got no usable answer; "
-                        "buying stops here",
-                    )
-            case _:
-                pass
-
-    def _slow_down(self, event: AttemptRefused) -> None:
-        """The account as a whole is too fast: everybody waits."""
-        wait = self._profile.rate_pause
-        if event.retry_after_ms is not None:
-            wait = event.retry_after_ms / 1000
-        if self._starts.pause(wait):
-            text = f"waiting for the account's rate limit, {wait:.0f} s"
-            self._observer.notice(text)
 
     async def _await(self, step: Await) -> bool:
         """Wait for a prediction; one that takes too long stays collectable."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from batchgen.buyer import Limits
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk
 from batchgen.journal import Journal
@@ -20,7 +21,7 @@ from batchgen.models import catalog
 from batchgen.plan import Policy
 from batchgen.profile import SANDBOX
 from batchgen.report import exit_code
-from batchgen.runner import Limits, Runner
+from batchgen.runner import Runner
 from batchgen.sandbox.launch import launch
 from batchgen.sandbox.options import Addresses
 from batchgen.tally import Tally

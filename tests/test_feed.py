@@ -11,6 +11,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+from batchgen.buyer import Limits
 from batchgen.client import Client
 from batchgen.disk import Disk
 from batchgen.events import (
@@ -34,7 +35,7 @@ from batchgen.perform import Local
 from batchgen.plan import Abandon, Await, Download, Policy, Step, Submit
 from batchgen.profile import SANDBOX
 from batchgen.recorder import Recorder
-from batchgen.runner import Limits, Runner
+from batchgen.runner import Runner
 from batchgen.settle import Settlement
 from batchgen.tally import Tally
 from batchgen.tasks import Task

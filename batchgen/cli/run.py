@@ -13,6 +13,7 @@ import anyio
 import click
 
 from batchgen import moves, report
+from batchgen.buyer import Limits
 from batchgen.cli import question, settings
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.cli.plan import limits_of, lines
@@ -36,7 +37,7 @@ from batchgen.profile import profile_for, profile_of
 from batchgen.progress import observers
 from batchgen.readers import sources
 from batchgen.recorder import Recorder
-from batchgen.runner import Limits, Runner
+from batchgen.runner import Runner
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.world import World

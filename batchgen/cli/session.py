@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from batchgen import __version__
+from batchgen.buyer import Limits
 from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.errors import ApiError, JournalError, Unavailable
@@ -24,7 +25,7 @@ from batchgen.perform import Local
 from batchgen.plan import Policy
 from batchgen.profile import Profile
 from batchgen.recorder import Observer, Recorder
-from batchgen.runner import Limits, Runner, Tasks
+from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
 from batchgen.watch import heartbeat, signals, silence

@@ -1,0 +1,208 @@
+"""Buying: the only code that spends. Check, reserve, write down, ask, write down."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from batchgen.errors import StoreError
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptRefused,
+    AttemptStarted,
+    AttemptUncertain,
+    TaskEvent,
+    TaskPlanned,
+    Window,
+    dump,
+)
+from batchgen.money import dollars
+from batchgen.pace import Pace
+from batchgen.perform import Local
+from batchgen.plan import Submit
+from batchgen.profile import Profile
+from batchgen.recorder import Recorder
+from batchgen.tasks import Task
+
+_BREAKER = 3  # uncertain submissions in a row
+_FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be under way at once: predictions, and starts in a window."""
+
+    concurrency: int
+    starts: int | None
+    seconds: float = 60.0
+
+    @property
+    def submits(self) -> int:
+        """POSTs under way at once: the most that one crash can leave in doubt."""
+        if self.starts is None:
+            return _MOST_SUBMITS
+        a_minute = self.starts * 60 / self.seconds
+        return min(max(round(a_minute / 30), _FEWEST_SUBMITS), _MOST_SUBMITS)
+
+
+class Buyer:
+    """Submits, one intent at a time on the platter before each request.
+
+    Attributes:
+        short_of_money: the cap did not cover a task.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        perform: Local,
+        *,
+        profile: Profile,
+        limits: Limits,
+        service_time: Callable[[], str],
+        stop: Callable[[str, str], None],
+    ) -> None:
+        self.short_of_money = False
+        self._recorder = recorder
+        self._tally = recorder.tally
+        self._observer = recorder.observer
+        self._perform = perform
+        self._profile = profile
+        self._limits = limits
+        self._service_time = service_time
+        self._stop = stop
+        self._closed = False
+        self._starts = Pace(limits.starts, limits.seconds)
+        # The first submission of a session goes alone: a wrong parser or a broken
+        # route costs one unknown, not thirty-two.
+        self._submits = anyio.CapacityLimiter(1)
+        self._queueing: set[anyio.CancelScope] = set()
+        self._uncertain_in_a_row = 0
+
+    def close(self) -> None:
+        """Buy nothing more; whoever waits for a turn waits no longer."""
+        self._closed = True
+        for scope in tuple(self._queueing):
+            scope.cancel()
+
+    async def buy(self, step: Submit) -> bool:
+        """Buy, if that is still wanted and the cap allows it; False if not.
+
+        Raises:
+            StoreError: the state file cannot be written.
+        """
+        async with self._submits:
+            if not self._affordable(step.task):
+                return False
+            await self._turn()
+            # From this look at the ledger to the reservation there is no await.
+            if self._closed or not self._affordable(step.task):
+                return False
+            self._plan(step.task)
+            event = AttemptStarted(
+                task=step.task.id, attempt=step.attempt, reserve=step.task.price
+            )
+            since = self._service_time()
+            intent = self._recorder.record(event)
+            # A request that may cost money is never abandoned half way.
+            with anyio.CancelScope(shield=True):
+                await self._recorder.durable(intent)
+                outcome = self._unowned(await self._perform(step), since)
+                await self._keep(outcome)
+        self._learn(outcome)
+        return True
+
+    def _affordable(self, task: Task) -> bool:
+        ledger = self._tally.ledger
+        if ledger.covers(task.price):
+            return True
+        if not self.short_of_money:
+            self._observer.notice(
+                f"budget: the {dollars(ledger.left or 0)} left do not cover "
+                f"{task.slug} ({dollars(task.price)}); no new clips"
+            )
+        self.short_of_money = True
+        return False
+
+    async def _keep(self, outcome: TaskEvent) -> None:
+        """Write down what came of a purchase, on stderr if the disk is full."""
+        try:
+            await self._recorder.write(outcome)
+        except StoreError:
+            if isinstance(outcome, AttemptAccepted):
+                line = json.dumps(dump(outcome), separators=(",", ":"))
+                self._observer.notice(f"BATCHGEN-RECOVER {line}")
+            raise
+
+    async def _turn(self) -> None:
+        """Wait for the rate limit, or for the end of buying."""
+        if self._closed:
+            return
+        with anyio.CancelScope() as scope:
+            self._queueing.add(scope)
+            try:
+                await self._starts.turn()
+            finally:
+                self._queueing.discard(scope)
+
+    def _plan(self, task: Task) -> None:
+        """Say what a task is, unless the journal says the same already."""
+        event = TaskPlanned(
+            task=task.id,
+            slug=task.slug,
+            labels=dict(task.labels),
+            model=task.model,
+            input=dict(task.input),
+            take=task.take,
+            price=task.price,
+            seconds=task.seconds,
+            output=task.output,
+        )
+        state = self._tally.states.get(task.id)
+        if state is None or state.planned != event:
+            self._recorder.record(event)
+
+    def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
+        """A prediction has one owner; an id that is somebody's proves nothing."""
+        if not isinstance(event, AttemptAccepted):
+            return event
+        if event.prediction not in self._tally.owned:
+            return event
+        return AttemptUncertain(
+            task=event.task,
+            attempt=event.attempt,
+            phase="answered",
+            error=f"answered with {event.prediction}, which is another clip's",
+            window=Window(since=since, until=self._service_time()),
+        )
+
+    def _learn(self, event: TaskEvent) -> None:
+        """What one answer says about all submissions to come."""
+        match event:
+            case AttemptAccepted():
+                self._uncertain_in_a_row = 0
+                self._submits.total_tokens = self._limits.submits
+            case AttemptRefused(kind="key" | "credit" as kind):
+                self._stop(kind, f"{event.message} (HTTP {event.http})")
+            case AttemptRefused(kind="rate"):
+                self._slow_down(event)
+            case AttemptUncertain():
+                self._uncertain_in_a_row += 1
+                if self._uncertain_in_a_row >= _BREAKER:
+                    self._stop(
+                        "breaker",
+                        f"{_BREAKER} submissions in a row got no usable answer; "
+                        "buying stops here",
+                    )
+            case _:
+                pass
+
+    def _slow_down(self, event: AttemptRefused) -> None:
+        """The account as a whole is too fast: everybody waits."""
+        wait = self._profile.rate_pause
+        if event.retry_after_ms is not None:
+            wait = event.retry_after_ms / 1000
+        if self._starts.pause(wait):
+            text = f"waiting for the account's rate limit, {wait:.0f} s"
+            self._observer.notice(text)
