@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
+from batchgen.events import TaskPlanned
 from batchgen.money import Micros
 from batchgen.state import LOST, REJECTED, Stage, Status, TaskState
 from batchgen.tasks import Task
@@ -143,7 +144,37 @@ def _submit(task: Task, state: TaskState, delay: float = 0.0) -> Submit:
     return Submit(task, len(state.attempts) + 1, delay)
 
 
+def as_bought(planned: TaskPlanned) -> Task:
+    """The task that a journal remembers."""
+    return Task(
+        id=planned.task,
+        slug=planned.slug,
+        model=planned.model,
+        input=planned.input,
+        take=planned.take,
+        price=planned.price,
+        seconds=planned.seconds,
+        labels=planned.labels,
+        output=planned.output,
+    )
+
+
 Change = Literal["new", "changed", "renamed", "done", "open", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A task that is not done as it stands.
+
+    `before` and `after` are what the run knows and what the manifest says; only of a
+    changed or renamed task, so that a plan of a million new ones stays small.
+    """
+
+    change: Change
+    slug: str
+    cost: Micros
+    before: TaskPlanned | None = None
+    after: Task | None = None
 
 
 @dataclass(slots=True)
@@ -151,6 +182,7 @@ class Plan:
     """What a run would do and cost, added up task by task.
 
     `rows` are the tasks to buy, grouped by their first label: clips, seconds, cost.
+    `edits` name the tasks that are new, changed, renamed or tried again.
     """
 
     total: int = 0
@@ -160,9 +192,21 @@ class Plan:
     counts: dict[str, int] = field(default_factory=dict)
     rows: dict[str, tuple[int, int, Micros]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    edits: list[Edit] = field(default_factory=list)
 
-    def add(self, task: Task, change: Change, group: str) -> None:
-        """Count one task of the manifest."""
+    def add(
+        self,
+        task: Task,
+        change: Change,
+        group: str,
+        before: TaskPlanned | None = None,
+    ) -> None:
+        """Count one task of the manifest; `before` is what the run knows of it."""
+        if change in ("changed", "renamed"):
+            cost = task.price if change == "changed" else 0
+            self.edits.append(Edit(change, task.slug, cost, before, task))
+        elif change in ("new", "failed"):
+            self.edits.append(Edit(change, task.slug, task.price))
         self.total += 1
         self.counts[change] = self.counts.get(change, 0) + 1
         if change in ("new", "changed", "failed"):

@@ -20,7 +20,16 @@ from batchgen.events import (
 from batchgen.feed import Feed
 from batchgen.parts import BadClip
 from batchgen.perform import KeyRejected, Local
-from batchgen.plan import Abandon, Await, Download, Policy, Step, Submit, next_step
+from batchgen.plan import (
+    Abandon,
+    Await,
+    Download,
+    Policy,
+    Step,
+    Submit,
+    as_bought,
+    next_step,
+)
 from batchgen.profile import NO_CREDIT_CODES, Profile
 from batchgen.recorder import Recorder
 from batchgen.settle import Settlement
@@ -179,7 +188,14 @@ class Runner:
             self._before[task] = min(self._before.get(task, 0), ended)
         wanted = {task.id: task for task in tasks() if task.id in known}
         for task in ids:
-            yield wanted.get(task) or bought(self._tally.states[task])
+            yield wanted.get(task) or self._bought(task)
+
+    def _bought(self, task: str) -> Task:
+        """A task as it was bought, for what the manifest no longer has."""
+        planned = self._tally.states[task].planned
+        if planned is None:
+            raise JournalError(f"task {task} was bought and never planned")
+        return as_bought(planned)
 
     def _unfinished(self, tasks: Tasks) -> Iterator[Task | None]:
         """Tasks to buy or to give up; now and then None, to let others run.
@@ -278,21 +294,3 @@ class Runner:
             self.bugs.append(f"{task.slug}\n{traceback.format_exc()}")
             self._observer.notice(f"bug in batchgen at {task.slug}: {error!r}")
         return None
-
-
-def bought(state: TaskState) -> Task:
-    """A task as it was bought, for what the manifest no longer has."""
-    planned = state.planned
-    if planned is None:
-        raise JournalError("an attempt was started for a task that was never planned")
-    return Task(
-        id=planned.task,
-        slug=planned.slug,
-        model=planned.model,
-        input=planned.input,
-        take=planned.take,
-        price=planned.price,
-        seconds=planned.seconds,
-        labels=planned.labels,
-        output=planned.output,
-    )

@@ -20,7 +20,9 @@ notify progress
 report
 watch
 runner
+buyer
 settle feed engines perform
+moves
 recorder
 reconcile tally journal client downloads stores
 parts

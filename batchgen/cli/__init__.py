@@ -186,6 +186,30 @@ def validate(**flags: Any) -> int:
 
 
 @batchgen.command()
+@click.argument(
+    "folder",
+    default=".",
+    metavar="[DIR]",
+    type=click.Path(path_type=Path),
+)
+@_JSON
+@_QUIET
+def init(**flags: Any) -> int:
+    """Write a manifest to start from, a sheet, and the schema."""
+    from batchgen.cli.init import init as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
+def schema() -> int:
+    """Print the manifest language as a JSON Schema."""
+    from batchgen.cli.schema import schema as command  # noqa: PLC0415 - heavy
+
+    return command()
+
+
+@batchgen.command()
 @click.option("--port", type=int, default=8900, show_default=True, metavar="N")
 @click.option(
     "--data",

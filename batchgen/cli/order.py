@@ -88,7 +88,11 @@ class Order:
             self.chosen[task.id] = None
             self.first = self.first or task
             change = change_of(task, tally.states, slugs, policy)
-            self.plan.add(task, change, task.labels.get(group, other))
+            known = tally.states.get(task.id) or tally.states.get(
+                slugs.get(task.slug, "")
+            )
+            before = known.planned if known else None
+            self.plan.add(task, change, task.labels.get(group, other), before)
         self.expansion.verify()
         self.plan.removed = tuple(
             slug for slug, task in slugs.items() if not {slug, task} & seen

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import click
 
 from batchgen import journal, report
+from batchgen.buyer import Limits
 from batchgen.cli import exits, settings
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.findings import as_json as finding_json
@@ -16,7 +18,6 @@ from batchgen.models import Price
 from batchgen.money import Micros, plain
 from batchgen.profile import WAVESPEED, Profile, profile_for
 from batchgen.readers import sources
-from batchgen.runner import Limits
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.tasks import to_json
@@ -39,7 +40,6 @@ def plan(
     verbose: bool,
 ) -> int:
     """Show the plan."""
-    del verbose
     env = settings.read()
     flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
     order = place(manifest, env, flags)
@@ -56,7 +56,8 @@ def plan(
     if as_json:
         exits.answer("plan", 0, "done", **document(order, tally, cap))
     else:
-        click.echo(report.plan_text(quote(order, tally, cap, manifest)), nl=False)
+        page = replace(quote(order, tally, cap, manifest), detailed=verbose)
+        click.echo(report.plan_text(page), nl=False)
     return 0
 
 
@@ -109,10 +110,12 @@ def quote(order: Order, tally: Tally, cap: Micros | None, path: Path) -> report.
     flag = "" if order.live or not order.flags.sandbox else " --sandbox"
     expansion = order.expansion
     axes = expansion.axes if expansion else ()
+    edited = {edit.after.id for edit in order.plan.edits if edit.after}
+    wanted = order.chosen.keys() - edited
     done = sum(
         tally.ledger.cost(task, len(state.attempts))
         for task, state in tally.states.items()
-        if task in order.chosen and state.status is Status.DONE
+        if task in wanted and state.status is Status.DONE
     )
     return report.Quote(
         run=order.folder.name,

@@ -14,7 +14,7 @@ import click
 
 from batchgen import moves, report
 from batchgen.buyer import Limits
-from batchgen.cli import question, settings
+from batchgen.cli import question, results, settings
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.cli.plan import limits_of, lines
 from batchgen.cli.session import (
@@ -259,9 +259,8 @@ class _Run:
                     self._observer(log),
                     self._world,
                 )
-                self._publish(
-                    "tasks.jsonl", "".join(f"{t}\n" for t in lines(self._order))
-                )
+                text = "".join(f"{line}\n" for line in lines(self._order))
+                results.publish(self._order.folder / "tasks.jsonl", text)
                 runner = await session.run(
                     self._order.tasks, missing, self._order.models, self._ending
                 )
@@ -318,26 +317,15 @@ class _Run:
 
     def _report(self, ending: report.Ending) -> int:
         """Leave results in the folder and the summary on stdout."""
-        order, folder = self._order, self._order.folder
-        tasks = list(order.tasks())
-        files = {
-            "results": str(folder / "results.csv"),
-            "videos": str(folder / "videos"),
-            "log": str(folder / "run.log"),
-        }
-        document = report.summarise(
-            folder.name,
+        tasks = list(self._order.tasks())
+        document = results.leave(
+            self._order.folder,
             tasks,
             self._tally,
-            exit=ending.exit,
-            reason=ending.reason,
-            started_at=self._began.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            wall_s=(self._world.now() - self._began).total_seconds(),
-            files=files,
+            ending,
+            began=self._began,
+            now=self._world.now(),
         )
-        if ending.reason != "nothing_to_do" or not (folder / "summary.json").exists():
-            self._publish("summary.json", report.to_json(document) + "\n")
-        self._publish("results.csv", report.results_csv(tasks, self._tally))
         if self._wishes.as_json:
             click.echo(report.to_json(document))
         else:
@@ -349,16 +337,6 @@ class _Run:
 
     def _command(self) -> str:
         return f"batchgen run {self._path}{' --sandbox' * self._order.flags.sandbox}"
-
-    def _publish(self, name: str, text: str) -> None:
-        """Replace a file of results in one step; it is never the truth."""
-        path = self._order.folder / name
-        try:
-            fresh = path.with_name(f".{name}.new")
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _unwritable(folder: Path, why: str | None) -> StoreError:

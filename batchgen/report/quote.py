@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from batchgen import terminal
+from batchgen import diff, terminal
 from batchgen.money import Micros, dollars
-from batchgen.plan import Plan
+from batchgen.plan import Edit, Plan
 from batchgen.report.words import about, clips
 
 _ROWS = 20
 _PROMPT_LINES = 3
 _COLUMNS = 80
 _INDENT = 4
+_SIGNS = {"new": "+", "changed": "~", "failed": "!", "renamed": ">", "removed": "-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Quote:
         command: what starts it.
         fresh: no run of this name exists yet.
         done_cost: what the clips that are done have cost.
+        detailed: whether every edited task has a line, and what changed in it.
     """
 
     run: str
@@ -61,6 +63,7 @@ class Quote:
     measured: bool = False
     fresh: bool = True
     done_cost: Micros = 0
+    detailed: bool = False
 
 
 def plan_text(quote: Quote) -> str:
@@ -68,6 +71,7 @@ def plan_text(quote: Quote) -> str:
     blocks = (
         [_head(quote)],
         _changes(quote),
+        _edits(quote.plan) if quote.detailed else (),
         _table(quote),
         [*_product(quote), *_prompt(quote)],
         _start(quote),
@@ -88,16 +92,44 @@ def _changes(quote: Quote) -> Iterator[str]:
     counts = quote.plan.counts
     spent = f" ({dollars(quote.done_cost)})" if quote.done_cost else ""
     parts = (
-        ("+", counts.get("new", 0), "new"),
-        ("~", counts.get("changed", 0), "changed"),
-        ("!", counts.get("failed", 0), "failed, tried again"),
-        (">", counts.get("renamed", 0), "renamed"),
-        ("-", len(quote.plan.removed), "removed"),
+        (_SIGNS["new"], counts.get("new", 0), "new"),
+        (_SIGNS["changed"], counts.get("changed", 0), "changed"),
+        (_SIGNS["failed"], counts.get("failed", 0), "failed, tried again"),
+        (_SIGNS["renamed"], counts.get("renamed", 0), "renamed"),
+        (_SIGNS["removed"], len(quote.plan.removed), "removed"),
         ("o", counts.get("open", 0), "open, not bought again"),
         ("=", counts.get("done", 0), f"done already{spent}"),
     )
     shown = [f"{sign} {count:,} {name}" for sign, count, name in parts if count]
     yield "  " + "   ".join(shown)
+
+
+def _edits(plan: Plan) -> Iterator[str]:
+    """A line for each task that is not done as it stands, and what became of it."""
+    rows = [(_SIGNS[edit.change], _name(edit), edit.cost, edit) for edit in plan.edits]
+    rows.sort(key=lambda row: list(_SIGNS.values()).index(row[0]))
+    gone = [(_SIGNS["removed"], terminal.safe(slug), 0, None) for slug in plan.removed]
+    columns = max((terminal.width(row[1]) for row in (*rows, *gone)), default=0)
+    for sign, name, cost, edit in (*rows, *gone):
+        yield f"  {sign} {terminal.left(name, columns)}   {dollars(cost):>9}"
+        yield from _differences(edit) if edit else ()
+
+
+def _name(edit: Edit) -> str:
+    if edit.change == "renamed" and edit.before is not None:
+        return terminal.safe(f"{edit.before.slug} -> {edit.slug}")
+    return terminal.safe(edit.slug)
+
+
+def _differences(edit: Edit) -> Iterator[str]:
+    if edit.before is None or edit.after is None:
+        return
+    old = {"model": edit.before.model, **edit.before.input}
+    new = {"model": edit.after.model, **edit.after.input}
+    for line in diff.fields(old, new):
+        first, *more = terminal.wrap(terminal.safe(line), _COLUMNS - _INDENT - 4)
+        yield f"      {first}"
+        yield from (f"        {rest}" for rest in more)
 
 
 def _table(quote: Quote) -> Iterator[str]:

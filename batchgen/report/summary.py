@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TypedDict
 
 from batchgen.money import Micros, plain
+from batchgen.plan import as_bought
 from batchgen.state import Stage, TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
@@ -138,18 +139,8 @@ def runs(summaries: Iterable[Summary]) -> Runs:
 def known(tally: Tally) -> Iterator[Task]:
     """The tasks a journal knows, for commands that have no manifest at hand."""
     for state in tally.states.values():
-        if planned := state.planned:
-            yield Task(
-                id=planned.task,
-                slug=planned.slug,
-                model=planned.model,
-                input=planned.input,
-                take=planned.take,
-                price=planned.price,
-                seconds=planned.seconds,
-                labels=planned.labels,
-                output=planned.output,
-            )
+        if state.planned:
+            yield as_bought(state.planned)
 
 
 def to_json(document: object) -> str:
