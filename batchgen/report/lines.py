@@ -133,7 +133,7 @@ class Narrator:
 
     def _fail(self, event: PredictionFailed, tally: Tally) -> Line:
         code = f" error {event.code}" if event.code is not None else ""
-        reason = f"{event.kind}{code}: {event.message}"
+        reason = f"{event.kind}{code}: {event.message.rstrip('.')}"
         self._failed[event.task] = reason
         return Line("broken", f"{_slug(event.task, tally)} {reason}", "detail")
 
@@ -149,7 +149,9 @@ class Narrator:
 
     def _abandon(self, event: TaskAbandoned, tally: Tally) -> Line:
         slug = _slug(event.task, tally)
-        reason = self._failed.pop(event.task, f"{event.kind}: {event.message}")
+        reason = self._failed.pop(
+            event.task, f"{event.kind}: {event.message.rstrip('.')}"
+        )
         match event.kind:
             case "moderation" | "invalid":
                 what = "prompt" if event.kind == "moderation" else "request"
@@ -189,7 +191,7 @@ def _end(event: SessionClosed, tally: Tally) -> Line:
 def _doubt(event: AttemptUncertain, tally: Tally) -> Line:
     reserve = tally.states[event.task].attempts[event.attempt - 1].reserve
     text = (
-        f"{_slug(event.task, tally)} may have been bought: {event.error}. It counts as "
+        f"{_slug(event.task, tally)} may have been bought: {event.error.rstrip('.')}. It counts as "
         f"{dollars(reserve)} spent; not bought again on its own"
     )
     return Line("UNCERTAIN", text, "problem")

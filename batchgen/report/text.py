@@ -156,7 +156,7 @@ def _next(ending: _Ending) -> Iterator[str]:
     if counts["lost"]:
         yield (
             f"{clips(counts['lost'], 'lost')}: paid, and no longer to be fetched; "
-            "only --again buys a second time."
+            "not bought a second time by itself."
         )
 
 
@@ -192,7 +192,7 @@ def _doubt(state: TaskState) -> str:
     window = latest.window if latest else None
     at = f" (at {window.since[11:19]} UTC)" if window else ""
     cost = dollars(latest.reserve if latest else 0)
-    return f"{message}{at}. It counts as {cost} spent until settled."
+    return f"{message.rstrip('.')}{at}. It counts as {cost} spent until settled."
 
 
 def page(lines: Iterable[str]) -> str:
