@@ -55,7 +55,7 @@ def _farewell(tally: Tally) -> str:
     clips = "clip is" if paid == 1 else "clips are"
     return (
         f"Stopping. {paid} {clips} paid for and not yet on disk; waiting for them.\n"
-        "   Ctrl-C again to leave now: the next run collects them at no extra cost."
+        "Ctrl-C again to leave now: the next run collects them at no extra cost."
     )
 
 

@@ -502,7 +502,7 @@ def test_rejected_and_lost_clips_are_not_promised_a_second_try() -> None:
         "1 rejected clip is not tried again as it is: edit the prompt, or add"
         " --retry rejected.\n"
         "1 lost clip: paid, and no longer to be fetched; not bought a second time by"
-        " time.\n"
+        " itself.\n"
     )
 
 

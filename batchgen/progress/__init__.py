@@ -71,9 +71,10 @@ class Observers:
             one.event(event, tally)
 
     def notice(self, text: str) -> None:
-        """Something that is no event."""
-        for one in self._them:
-            one.notice(text)
+        """Something that is no event; a line of it at a time."""
+        for line in text.splitlines():
+            for one in self._them:
+                one.notice(line)
 
     def received(self, count: int) -> None:
         """Bytes of a download arrived; called from any thread."""

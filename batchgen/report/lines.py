@@ -190,8 +190,9 @@ def _end(event: SessionClosed, tally: Tally) -> Line:
 
 def _doubt(event: AttemptUncertain, tally: Tally) -> Line:
     reserve = tally.states[event.task].attempts[event.attempt - 1].reserve
+    error = event.error.rstrip(".")
     text = (
-        f"{_slug(event.task, tally)} may have been bought: {event.error.rstrip('.')}. It counts as "
+        f"{_slug(event.task, tally)} may have been bought: {error}. It counts as "
         f"{dollars(reserve)} spent; not bought again on its own"
     )
     return Line("UNCERTAIN", text, "problem")
