@@ -3,8 +3,8 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 
@@ -16,8 +16,7 @@ _UNSAFE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands: lines and columns count from 1, `end` is exclusive."""
 
     file: str
@@ -103,6 +102,27 @@ def render(
     return "\n\n".join(blocks)
 
 
+def gathered(findings: list[Finding]) -> list[Finding]:
+    """One finding per column and rule of a table: the first in full, then the rows."""
+    kept: list[Finding] = []
+    groups: dict[tuple[str, str, str], int] = {}
+    more: dict[int, list[int]] = {}
+    for finding in findings:
+        table = finding.place.file.endswith((".csv", ".tsv"))
+        key = (finding.place.file, finding.rule, str(finding.path[:1]))
+        if table and key in groups:
+            more.setdefault(groups[key], []).append(finding.place.line)
+            continue
+        groups[key] = len(kept)
+        kept.append(finding)
+    for index, lines in more.items():
+        rows = ", ".join(map(str, lines[:3])) + (" …" if len(lines) > 3 else "")  # noqa: PLR2004
+        text = f"and {len(lines)} more row{'s' * (len(lines) > 1)}: {rows}"
+        advice = "\n".join(filter(None, (kept[index].advice, text)))
+        kept[index] = replace(kept[index], advice=advice)
+    return kept
+
+
 def as_json(finding: Finding) -> dict[str, Any]:
     """The same finding as data."""
     place = finding.place
@@ -136,7 +156,7 @@ def _excerpt(finding: Finding, lines: Sequence[str]) -> Iterator[str]:
     place = finding.place
     if place.line > 1 and not place.file.endswith((".csv", ".tsv")):
         before = _safe(lines[place.line - 2])
-        if before.strip():
+        if before.strip() and f"on line {place.line - 1}:" not in finding.advice:
             yield f"{place.line - 1:>5} | {_cut(before, 0)[0]}".rstrip()
     text, left = _cut(_safe(lines[place.line - 1]), place.column - 1)
     start = place.column - 1 - left

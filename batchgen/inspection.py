@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchgen import names
 from batchgen.findings import Finding, Mistake
 from batchgen.models import Catalog, Model
-from batchgen.models.checks import unknown
+from batchgen.models.checks import shown, unknown
 from batchgen.readers.nodes import Document, Origin
 from batchgen.readers.prose import prose
 from batchgen.spelling import listed, near
@@ -24,17 +25,19 @@ def inspect(document: Document, catalog: Catalog, *, live: bool) -> list[Finding
     if not isinstance(data, dict):
         return []
     name = data.get("model")
-    model = catalog.find(name) if isinstance(name, str) else next(iter(catalog), None)
+    model = model_of(document, catalog)
     if isinstance(name, str) and model is None:
         return [_unknown_model(Origin(document, ("model",)), name, catalog)]
-    if not isinstance(name, str):
-        from batchgen.models import DEFAULT_MODEL  # noqa: PLC0415 - needs no cycle
-
-        model = catalog.find(DEFAULT_MODEL)
     if model is None:
         return []
     inspector = _Inspector(document, model, live=live)
     return list(inspector.findings())
+
+
+def model_of(document: Document, catalog: Catalog) -> Model | None:
+    """The model a manifest names, or the default one."""
+    name = document.data.get("model") if isinstance(document.data, dict) else None
+    return catalog.find(name) if isinstance(name, str) else catalog.default
 
 
 def _unknown_model(origin: Origin, name: str, catalog: Catalog) -> Finding:
@@ -124,6 +127,8 @@ class _Inspector:
         name, labels, takes = (value.get(key) for key in ("id", "labels", "takes"))
         if name is not None and not isinstance(name, str | int):
             yield (origin / "id").error("wrong-type", "an id is text")
+        elif name is not None:
+            yield from _id(name, origin / "id")
         if labels is not None and not isinstance(labels, dict):
             yield (origin / "labels").error("wrong-type", "labels are a map of texts")
         if takes is not None and (type(takes) is not int or not 1 <= takes <= 20):  # noqa: PLR2004
@@ -184,16 +189,20 @@ class _Inspector:
                     yield here.error("missing-key", f"this {name} has no `id`")
                 elif not isinstance(value["id"], str | int | float):
                     yield (here / "id").error("wrong-type", "an id is text")
+                else:
+                    yield from _id(value["id"], here / "id")
                 yield from self._map(value.get("set"), here / "set", "field")
             elif isinstance(value, list) or value is None:
                 message = f"a value of `{name}` is a word, or a map with an id"
                 yield here.error("wrong-type", message)
-            elif name in self._model.fields:
-                yield from self.field(name, value, here)
+            else:
+                if name in self._model.fields:
+                    yield from self.field(name, value, here)
+                yield from _id(value, here, name)
 
     def _vars(self) -> Iterator[Finding]:
-        names = self._data.get("vars")
-        for name in names if isinstance(names, dict) else ():
+        given = self._data.get("vars")
+        for name in given if isinstance(given, dict) else ():
             if name in self._axes or name in RESERVED:
                 message = f"`{name}` is already the name of something else"
                 yield (self._root / "vars" / name).error(
@@ -211,6 +220,13 @@ class _Inspector:
                     message = f"`{first[field]}` and `{axis}` both set {field}"
                     origin = self._root / "matrix" / axis
                     yield origin.error("two-axes", message, key=True)
+
+
+def _id(value: Any, origin: Origin, axis: str = "") -> Iterator[Finding]:
+    fault = names.fault_of_id(shown(value) if isinstance(value, bool) else str(value))
+    if fault:
+        fix = f"- {{ id: short-name, {axis}: … }}" if axis else ""
+        yield origin.error("bad-id", fault, fix=fix)
 
 
 def _set_by(axes: Mapping[str, Any]) -> set[str]:

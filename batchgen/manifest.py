@@ -7,13 +7,14 @@ from typing import Literal
 
 from batchgen import inspection, names, readers, wording
 from batchgen.errors import ManifestError
-from batchgen.findings import Finding, Place
-from batchgen.keys import BudgetKeys, From, OutputKeys, Rate, Retry, RetryKeys, Written
+from batchgen.findings import Finding, Place, gathered
+from batchgen.keys import BudgetKeys, OutputKeys, Rate, Retry, RetryKeys, Written
 from batchgen.models import Catalog
 from batchgen.money import Micros
 from batchgen.readers.csv import Row, Table
 from batchgen.readers.jsonl import Lines
-from batchgen.readers.nodes import Document, Origin
+from batchgen.readers.nodes import Document
+from batchgen.tables import Tables, opened
 
 __all__ = ["Manifest", "Rate", "Retry", "load"]
 
@@ -119,17 +120,19 @@ def load(
         message = f"{path}: a manifest ends in one of {known}"
         raise ManifestError([Finding(Place(str(path), 0, 0, 0), "format", message)])
     document, findings, digest = readers.document(path, environ, encoding)
+    tables = Tables(path, encoding)
     if document is None:
-        raise ManifestError(findings)
+        tables.rummage(readers.text_of(path, encoding), catalog.default, live=live)
+        raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
     written, more = wording.validate(document)
     findings += more
     findings += inspection.inspect(document, catalog, live=live)
-    tables = _Tables(path, encoding)
     if written is not None:
         tables.read(written, document)
+    if _stops(findings + tables.findings) or written is None:
+        tables.salvage(document, inspection.model_of(document, catalog), live=live)
+        raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
     findings += tables.findings
-    if any(finding.severity == "error" for finding in findings) or written is None:
-        raise ManifestError(_sorted(findings))
     model = catalog[written.model].id
     return Manifest(
         path,
@@ -143,80 +146,16 @@ def load(
     )
 
 
-class _Tables:
-    """The spreadsheets that a manifest names."""
-
-    def __init__(self, path: Path, encoding: str | None) -> None:
-        self.findings: list[Finding] = []
-        self.prompts: Table | Lines | None = None
-        self.axes: dict[str, tuple[Row, ...]] = {}
-        self._folder = path.parent
-        self._encoding = encoding
-
-    def read(self, written: Written, document: Document) -> None:
-        """Open all of them."""
-        if isinstance(written.prompts, From):
-            origin = Origin(document, ("prompts", "from"))
-            self.prompts = self._rows(written.prompts, origin, lines=True)
-        for name, axis in written.matrix.items():
-            if isinstance(axis, From):
-                self._axis(name, axis, Origin(document, ("matrix", name, "from")))
-
-    def _axis(self, name: str, axis: From, origin: Origin) -> None:
-        table = self._rows(axis, origin, lines=False)
-        if not isinstance(table, Table):
-            return
-        columns = [column.name for column in table.columns]
-        key = (axis.id or "id").strip().lower().replace(" ", "_").replace("-", "_")
-        if key not in columns:
-            message = f"{axis.file} has no column `{key}` to name its rows"
-            label = f"its columns are {', '.join(filter(None, columns))}"
-            self.findings.append(origin.error("no-column", message, label))
-            return
-        try:
-            self.axes[name] = tuple(table)
-        except ManifestError as error:
-            self.findings += error.findings
-            return
-        if not self.axes[name]:
-            message = f"{axis.file} has no rows, so `{name}` has no values"
-            self.findings.append(origin.error("empty-axis", message))
-
-    def _rows(
-        self, source: From, origin: Origin, *, lines: bool
-    ) -> Table | Lines | None:
-        path = self._folder / source.file
-        suffix = path.suffix.lower()
-        if suffix not in readers.TABLES and not (lines and suffix in readers.LINES):
-            message = f"{source.file} is no spreadsheet: .csv or .tsv"
-            self.findings.append(origin.error("format", message))
-            return None
-        if not path.is_file():
-            message = f"there is no file {source.file} next to the manifest"
-            self.findings.append(origin.error("no-file", message))
-            return None
-        try:
-            found = _rows(path, self._encoding)
-        except ManifestError as error:
-            self.findings += error.findings
-            return None
-        self.findings += found.findings if isinstance(found, Table) else []
-        return found
-
-
-def _rows(path: Path, encoding: str | None) -> Table | Lines:
-    kind = Table if path.suffix.lower() in readers.TABLES else Lines
-    return kind(readers.opener(path), str(path), encoding)
-
-
 def _load_rows(path: Path, encoding: str | None) -> Manifest:
-    opened = readers.opener(path)
-    kind = Table if path.suffix.lower() in readers.TABLES else Lines
-    rows = kind(opened, str(path), encoding)
+    rows = opened(path, encoding)
     if isinstance(rows, Table) and rows.findings:
         raise ManifestError(rows.findings)
     name = "" if str(path) == "-" else names.folder(path.stem) or "run"
-    return Manifest(path, readers.digest(opened), name, Written(), rows=rows)
+    return Manifest(path, readers.digest(rows.opened), name, Written(), rows=rows)
+
+
+def _stops(findings: list[Finding]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
 
 
 def _sorted(findings: list[Finding]) -> list[Finding]:

@@ -5,12 +5,15 @@ import unicodedata
 from hashlib import sha256
 
 LONGEST = 120
+LONGEST_ID = 80
+LONGEST_DEVICE = 4  # of what Windows keeps for itself: con, com1
 FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _RATIO = re.compile(r"(?<![0-9])([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]+')
 _INVISIBLE = re.compile(
     "[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_PLAIN = re.compile(r"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*")
 _RUNS = re.compile(r"-{2,}| {2,}")
 _WINDOWS = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
@@ -23,6 +26,12 @@ _FOLDS = str.maketrans(
 
 def segment(text: str, *, fold: bool = False, ending: str = "") -> str:
     """One part of a path: nothing in it makes a folder or breaks a file system."""
+    if (
+        len(text) + len(ending) <= LONGEST
+        and _PLAIN.fullmatch(text)
+        and (len(text) > LONGEST_DEVICE or not _WINDOWS.fullmatch(text))
+    ):
+        return text + ending
     text = unicodedata.normalize("NFC", text)
     if fold:
         text = ascii_fold(text)
@@ -49,8 +58,19 @@ def path(text: str, *, fold: bool = False, ending: str = ".mp4") -> str | None:
     return "/".join([*folders, last]) if all(folders) and last != ending else None
 
 
+def fault_of_id(text: str) -> str:
+    """Why a text cannot be an id; empty if it can."""
+    if len(text) > LONGEST_ID:
+        return f"an id has at most {LONGEST_ID} characters, this one has {len(text)}"
+    if _PLAIN.fullmatch(text) or segment(text):
+        return ""
+    return "an id has at least one letter or digit that a file name may have"
+
+
 def clash(name: str) -> str:
     """What two names have in common if a careless file system mixes them up."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -5,14 +5,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from batchgen import names
+from batchgen.drafts import Axis, Draft, Layer
 from batchgen.findings import Finding, Mistake
 from batchgen.manifest import Manifest
 from batchgen.models import Model
 from batchgen.readers import cells
 from batchgen.readers.nodes import Origin
 from batchgen.variables import TemplateFault, is_template
-from batchgen.variants import Axis, Draft, Layer
 
+_EXAMPLES = {
+    "scene": "steam curls off the rim",
+    "camera": "slow dolly in",
+    "look": "speckled like a river pebble",
+    "material": "matte stone-glaze ceramic",
+    "tagline": "slow mornings, warm hands",
+}
 DEFAULT_OUTPUT = "{{ slug }}.mp4"
 _BRACES = re.compile(r"(?<!\{)\{[^{}\n]*[,|][^{}\n]*\}(?!\})")
 
@@ -23,6 +30,7 @@ class Rendering:
     def __init__(self, manifest: Manifest, axes: Iterable[Axis]) -> None:
         self._manifest = manifest
         self._axes = tuple(axes)
+        self._output = manifest.output
         self._vars = dict(manifest.written.vars)
         self._templates: Any = None
         self._outputs: Any = None
@@ -32,8 +40,13 @@ class Rendering:
         """Warnings about texts that look like another tool's templates."""
         return list(self._warnings.values())
 
-    def fields(self, draft: Draft) -> tuple[dict[str, Any], list[Finding]]:
+    def fields(self, draft: Draft) -> tuple[Mapping[str, Any], list[Finding]]:
         """The request's fields, and why some cannot be filled in."""
+        if draft.literal is not None:
+            prompt = draft.literal.get("prompt")
+            if isinstance(prompt, str) and "{" in prompt:
+                self._warn(prompt, draft.origin / "prompt")
+            return draft.literal, []
         variables: dict[str, Any] | None = None
         fields: dict[str, Any] = {}
         faults: list[Finding] = []
@@ -57,6 +70,8 @@ class Rendering:
         """The name people see."""
         if draft.take is not None and draft.name:
             return draft.name
+        if draft.literal is not None and draft.name and take == 1:
+            return names.segment(draft.name)
         parts = [names.segment(draft.name)] if draft.name else []
         if draft.joined:
             parts += [names.segment(value.id) for value in draft.choices.values()]
@@ -77,7 +92,7 @@ class Rendering:
         labels: Mapping[str, str],
     ) -> str | Finding:
         """The file's name below the videos folder."""
-        keys = self._manifest.output
+        keys = self._output
         if draft.output is not None:
             found = names.path(draft.output)
             origin = draft.origin / "output"
@@ -168,9 +183,10 @@ class Rendering:
                 if not any(value.fields for value in axis.values):
                     ids = ", ".join(value.id for value in axis.values)
                     first = axis.values[0].id
+                    example = _EXAMPLES.get(part, "…")
                     advice = (
                         f"the {owner}s are on line {place.line}:  {owner}: [{ids}]\n"
-                        f"e.g.  - {{ id: {first}, {part}: … }}"
+                        f"e.g.  - {{ id: {first}, {part}: {example} }}"
                     )
         return _located(fault, layer.origin, advice)
 

@@ -1,66 +1,23 @@
-"""A task: one generation fully spelled out; and how a manifest becomes tasks."""
+"""How a manifest becomes tasks: checked, priced, compared."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
-from batchgen import names
+from batchgen.clashes import Clashes, Prints
+from batchgen.drafts import Draft
 from batchgen.errors import ManifestError
-from batchgen.findings import Finding, Mistake, Place
+from batchgen.findings import Finding, Mistake, Place, gathered
 from batchgen.manifest import Manifest
-from batchgen.models import Catalog, Model, Price, catalog
+from batchgen.models import Catalog, Model, Price
 from batchgen.models.canonical import digest
-from batchgen.money import Micros, dollars, plain, usd
+from batchgen.money import dollars, usd
 from batchgen.rendering import Rendering
-from batchgen.variants import Draft, Variants
+from batchgen.task import Task, priced, to_json
+from batchgen.variants import Variants
+
+__all__ = ["MAX_TASKS", "Expansion", "Task", "check", "expand", "to_json"]
 
 MAX_TASKS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One clip to buy.
-
-    Attributes:
-        id: identity, 32 hex characters: a hash of model, input and take.
-        slug: the name people see; unique inside a manifest.
-        model: full id of the model.
-        input: the request body as it is sent.
-        take: 1 for the first; further takes of one input count up.
-        price: upper bound of the charge, micro-dollars.
-        seconds: length of the clip.
-        labels: axis ids, label columns and `labels`.
-        output: file name below the run's videos folder, with `/` between folders.
-        place: where the author wrote it; None once it comes from a journal.
-    """
-
-    id: str
-    slug: str
-    model: str
-    input: Mapping[str, Any]
-    take: int
-    price: Micros
-    seconds: int
-    labels: Mapping[str, str]
-    output: str
-    place: Place | None = None
-
-
-def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:
-    """A task as a line of JSONL that is itself a manifest of this one task."""
-    model = (models or catalog()).find(task.model)
-    fields = model.fields if model else task.input
-    line: dict[str, Any] = {"id": task.slug, "model": task.model, "take": task.take}
-    line |= {key: value for key, value in task.input.items() if key in fields}
-    extra = {key: value for key, value in task.input.items() if key not in fields}
-    if extra:
-        line["extra"] = extra
-    if task.labels:
-        line["labels"] = dict(task.labels)
-    line["output"] = task.output
-    if model is None or model.price.of(_priced(model, task.input)) != task.price:
-        line["price"] = float(plain(task.price))
-    return line
 
 
 def expand(
@@ -127,7 +84,9 @@ class Expansion:
         self._rendering = Rendering(manifest, self._variants.axes)
         self._found: list[Finding] = []
         self._said = {(item.place, item.rule) for item in manifest.warnings}
-        self._clashes = Clashes(self._variants)
+        self._catalog = catalog
+        self._prints = Prints()
+        self._clashes: tuple[int, list[Finding]] = (0, [])
 
     @property
     def axes(self) -> tuple[tuple[str, int], ...]:
@@ -161,13 +120,13 @@ class Expansion:
     def findings(self) -> list[Finding]:
         """Errors, warnings and notes, sorted by place."""
         found = [*self.manifest.warnings, *self._variants.findings, *self._found]
-        found += self._clashes.findings()
+        found += self._compared()
         found += self._rendering.findings()
         sheet = self._variants.sheet
         note = sheet.note() if sheet else None
         found += [note] if note else []
         unique = {(item.place, item.rule, item.message): item for item in found}
-        return _gathered(sorted(unique.values(), key=lambda item: item.place))
+        return gathered(sorted(unique.values(), key=lambda item: item.place))
 
     def verify(self) -> None:
         """Stop if anything is wrong.
@@ -181,6 +140,26 @@ class Expansion:
 
     def __iter__(self) -> Iterator[Task]:
         """The sound tasks, in order."""
+        self._prints = Prints()
+        remember = self._prints.remember
+        for task, _ in self._walk():
+            remember(task)
+            yield task
+
+    def _compared(self) -> list[Finding]:
+        """Clashes between tasks; only where some have twins are they made again."""
+        if self._clashes[0] != self.count:
+            twins, clashes = self._prints.twins(), Clashes(self._variants)
+            again = Expansion(
+                self.manifest, self._catalog, live=self._live, max_tasks=self._limit
+            )
+            for task, draft in again._walk() if twins else ():
+                if task in twins:
+                    clashes.remember(task, draft)
+            self._clashes = (self.count, list(clashes.findings()))
+        return self._clashes[1]
+
+    def _walk(self) -> Iterator[tuple[Task, Draft]]:
         self.count = self.price = self.seconds = 0
         if self._variants.combinations > 100 * self._limit:
             self._too_many(self._variants.combinations)
@@ -193,8 +172,7 @@ class Expansion:
                     return
                 self.price += task.price
                 self.seconds += task.seconds
-                self._clashes.remember(task, draft)
-                yield task
+                yield task, draft
 
     def _upper(self) -> int:
         rows = self._variants.rows if self.manifest.rows is None else 1
@@ -223,28 +201,29 @@ class Expansion:
         if faults:
             return
         model = self._priced_model(draft)
-        wrong = False
-        for mistake in model.mistakes(rendered, live=self._live):
+        spelled, mistakes = model.judge(rendered, live=self._live)
+        for mistake in mistakes:
             self._say(self._blame(draft, mistake))
-            wrong = wrong or mistake.severity == "error"
-        if wrong:
+        if mistakes and any(mistake.severity == "error" for mistake in mistakes):
             return
-        canonical = model.canonical(rendered)
-        whole = _priced(model, canonical)
+        canonical = model.lean(spelled)
+        whole = priced(model, canonical)
         price, seconds = model.price.of(whole), int(whole.get("duration", 0))
         place = draft.origin.source.place(draft.origin.path)
         takes = [draft.take] if draft.take else range(1, draft.takes + 1)
         for take in takes:
             key = digest(model.id, canonical, take)[:32]
             slug = self._rendering.slug(draft, canonical, key, take)
-            labels = {name: value.id for name, value in draft.choices.items()}
-            labels = {**draft.labels, **labels}
+            labels = draft.labels
+            if draft.choices:
+                chosen = {name: value.id for name, value in draft.choices.items()}
+                labels = {**labels, **chosen}
             output = self._rendering.output(draft, whole, slug, key, take, labels)
             if isinstance(output, Finding):
                 self._say(output)
                 return
             yield Task(
-                key, slug, model.id, model.request(canonical), take, price, seconds,
+                key, slug, model.id, model.body(canonical), take, price, seconds,
                 labels, output, place,
             )  # fmt: skip
 
@@ -259,9 +238,11 @@ class Expansion:
         return replace(draft.model, price=price)
 
     def _blame(self, draft: Draft, mistake: Mistake) -> Finding:
+        if draft.literal is not None:
+            return draft.origin.finding(mistake)
         layer = draft.fields.get(str(mistake.path[0])) if mistake.path else None
         if layer is None:
-            return draft.origin.finding(replace(mistake, path=()))
+            return draft.origin.finding(replace(mistake, path=mistake.path[:1]))
         return layer.origin.finding(replace(mistake, path=mistake.path[1:]))
 
     def _say(self, finding: Finding) -> None:
@@ -269,117 +250,3 @@ class Expansion:
         if key not in self._said:
             self._said.add(key)
             self._found.append(finding)
-
-
-class Clashes:
-    """What must be remembered of every task, so that no two get in each other's way."""
-
-    def __init__(self, variants: Variants) -> None:
-        self._variants = variants
-        self._slugs: dict[str, tuple[str, Place | None]] = {}
-        self._outputs: dict[str, str] = {}
-        self._ids: dict[str, tuple[str, Place | None, tuple[str, ...]]] = {}
-        self._same_slug: list[tuple[str, Place | None, Place | None]] = []
-        self._same_output: dict[str, list[str]] = {}
-        self._same_request: list[tuple[Task, Draft, tuple[str, ...]]] = []
-        self._first_request: list[tuple[str, Place | None]] = []
-
-    def remember(self, task: Task, draft: Draft) -> None:
-        """Compare a task with all before it."""
-        ids = tuple(value.id for value in draft.choices.values())
-        slug = names.clash(task.slug)
-        first = self._slugs.setdefault(slug, (task.slug, task.place))
-        known = self._ids.setdefault(task.id, (task.slug, task.place, ids))
-        if known[0] != task.slug:
-            self._same_request.append((task, draft, known[2]))
-            self._first_request.append((known[0], known[1]))
-        elif first[0] != task.slug or first[1] != task.place:
-            self._same_slug.append((task.slug, task.place, first[1]))
-        output = names.clash(task.output)
-        owner = self._outputs.setdefault(output, task.slug)
-        if owner != task.slug:
-            self._same_output.setdefault(task.output, [owner]).append(task.slug)
-
-    def findings(self) -> Iterator[Finding]:
-        """All clashes."""
-        yield from self._duplicates()
-        yield from self._identical()
-        yield from self._overwritten()
-
-    def _duplicates(self) -> Iterator[Finding]:
-        for slug, place, first in self._same_slug[:50]:
-            if place is not None and first is not None:
-                message = f"the id `{slug}` is used twice"
-                label = f"first in line {first.line}"
-                yield Finding(place, "duplicate-id", message, label)
-
-    def _identical(self) -> Iterator[Finding]:
-        if not self._same_request:
-            return
-        _, draft, first = self._same_request[0]
-        count = len(self._same_request)
-        price = dollars(sum(twin.price for twin, _, __ in self._same_request))
-        twice = "request would" if count == 1 else "requests would each"
-        cost = f"{count} {twice} be bought twice: {price} for nothing new"
-        for axis, one, other in zip(
-            self._variants.axes, first, draft.choices.values(), strict=False
-        ):
-            if one != other.id:
-                yield axis.origin.error(
-                    "identical-requests",
-                    f"{len(axis.values)} {axis.name}s, one and the same request",
-                    f"`{axis.name}` is never used",
-                    advice=f"{cost}\nuse {{{{ {axis.name} }}}} in the prompt, remove "
-                    "the axis, or say `takes: 2` if you want two",
-                    key=True,
-                )
-                return
-        for (twin, _, __), (slug, place) in zip(
-            self._same_request[:50], self._first_request, strict=False
-        ):
-            if twin.place is not None:
-                where = f", line {place.line}" if place else ""
-                message = f"the same request as {slug}{where}"
-                advice = f"{cost}\nremove one, or say `takes: 2` if you want two"
-                yield Finding(twin.place, "identical-requests", message, advice=advice)
-
-    def _overwritten(self) -> Iterator[Finding]:
-        document = self._variants.manifest.document
-        for output, slugs in list(self._same_output.items())[:20]:
-            more = f" and {len(slugs) - 2} more" if len(slugs) > 2 else ""  # noqa: PLR2004
-            message = f"{len(slugs)} tasks would be saved as {output}"
-            advice = ", ".join(slugs[:2]) + more
-            fix = ""
-            if document is not None and document.node(("output",)):
-                place = document.place(("output", "name"))
-                stem = self._variants.manifest.output.name.removesuffix(".mp4")
-                if "slug" not in stem:
-                    fix = f'output: "{stem}/{{{{ slug }}}}.mp4"'
-            else:
-                place = Place(str(self._variants.manifest.path), 0, 0, 0)
-            yield Finding(place, "name-clash", message, fix=fix, advice=advice)
-
-
-def _priced(model: Model, fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**model.identity_defaults, **fields}
-
-
-def _gathered(findings: list[Finding]) -> list[Finding]:
-    """One finding per column and rule of a table: the first in full, then the rows."""
-    kept: list[Finding] = []
-    groups: dict[tuple[str, str, str], int] = {}
-    more: dict[int, list[int]] = {}
-    for finding in findings:
-        table = finding.place.file.endswith((".csv", ".tsv"))
-        key = (finding.place.file, finding.rule, str(finding.path[:1]))
-        if table and key in groups:
-            more.setdefault(groups[key], []).append(finding.place.line)
-            continue
-        groups[key] = len(kept)
-        kept.append(finding)
-    for index, lines in more.items():
-        rows = ", ".join(map(str, lines[:3])) + (" …" if len(lines) > 3 else "")  # noqa: PLR2004
-        text = f"and {len(lines)} more row{'s' * (len(lines) > 1)}: {rows}"
-        advice = "\n".join(filter(None, (kept[index].advice, text)))
-        kept[index] = replace(kept[index], advice=advice)
-    return kept

@@ -33,6 +33,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "output": keys.OutputKeys,
 }
 
+_TAGS = ("<map>", "<list>", "<plain>")
 Details = Mapping[str, Any]
 Path = tuple[str | int, ...]
 
@@ -54,7 +55,7 @@ def validate(document: Document) -> tuple[keys.Written | None, list[Finding]]:
 
 
 def _finding(detail: Any, document: Document) -> Finding | None:
-    path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
+    path = tuple(part for part in detail["loc"] if part not in _TAGS)
     if path[:1] == ("prompts",) and len(path) > 2:  # noqa: PLR2004
         return None
     mistake, key = mistake_of(detail, path)
@@ -65,8 +66,6 @@ def mistake_of(detail: Details, path: Path) -> tuple[Mistake, bool]:
     """An error of pydantic in our words, and whether the key is to blame."""
     kind = str(detail["type"])
     context = detail.get("ctx") or {}
-    if kind == "extra_forbidden":
-        return _unknown(path), True
     if "-" in kind:
         name = _word(path)
         paste = context.get("paste")
@@ -77,14 +76,13 @@ def mistake_of(detail: Details, path: Path) -> tuple[Mistake, bool]:
             context.get("label", ""),
             f"{name}: {paste}" if paste else "",
         ), False
-    word = WORDS.get(kind)
-    if word is None:
-        return Mistake((), "bad-value", f"`{_word(path)}` has another form"), False
-    return word(path, detail["input"], context), kind == "missing"
+    word = word_of(kind) or _form
+    of_key = kind in ("extra_forbidden", "missing")
+    return word(path, detail.get("input"), context), of_key
 
 
 def _unknown(path: Path) -> Mistake:
-    word = str(path[-1])
+    word = str(path[-1]) if path else "<map>"
     if path in NOT_YET:
         message = f"`{word}` is not built yet"
         return Mistake((), "not-yet", message, "take it out for now")
@@ -130,9 +128,14 @@ def _short(path: Path, _: Any, __: Details) -> Mistake:
         return Mistake(
             (), "no-prompts", "`prompts` is empty, so there is nothing to make"
         )
-    if path[0] == "matrix":
+    if path[:1] == ("matrix",):
         return Mistake((), "empty-axis", f"`{word}` has no values")
     return Mistake((), "empty-rule", f"`{word}` is empty, so this rule does nothing")
+
+
+def _long(path: Path, _: Any, context: Details) -> Mistake:
+    limit = context.get("max_length", "")
+    return Mistake((), "too-long", f"`{_word(path)}` is longer than {limit}")
 
 
 def _missing(path: Path, _: Any, __: Details) -> Mistake:
@@ -150,18 +153,95 @@ def _choice(path: Path, value: Any, context: Details) -> Mistake:
     return Mistake((), "not-allowed", f"{message}, got {shown(value)}")
 
 
+def _form(path: Path, _: Any, __: Details) -> Mistake:
+    return Mistake((), "wrong-type", f"`{_word(path)}` has another form")
+
+
+def _extra(path: Path, _: Any, __: Details) -> Mistake:
+    return _unknown(path)
+
+
 WORDS: dict[str, Callable[[Path, Any, Details], Mistake]] = {
-    "string_type": _typed("text", "put it in quotes, or under `>-`"),
-    "int_type": _typed("a whole number"),
-    "int_from_float": _typed("a whole number"),
-    "bool_type": _typed("true or false"),
-    "float_type": _typed("a number"),
-    "list_type": _typed("a list", "write a list: [ … ] or lines that start with `- `"),
-    "dict_type": _typed("a map of keys"),
-    "model_type": _typed("a map of keys"),
-    "greater_than_equal": _bounds,
-    "less_than_equal": _bounds,
-    "too_short": _short,
+    "extra_forbidden": _extra,
+    "unexpected_keyword_argument": _extra,
     "missing": _missing,
+    "missing_argument": _missing,
+    "missing_keyword_only_argument": _missing,
+    "missing_positional_only_argument": _missing,
     "literal_error": _choice,
+    "enum": _choice,
+    "int_from_float": _typed("a whole number"),
+    "model_type": _typed("a map of keys"),
+    "too_short": _short,
+    "too_long": _long,
+    "string_too_short": _short,
+    "string_too_long": _long,
+    "bytes_too_short": _short,
+    "bytes_too_long": _long,
+    "greater_than": _bounds,
+    "greater_than_equal": _bounds,
+    "less_than": _bounds,
+    "less_than_equal": _bounds,
+    "multiple_of": _bounds,
+    "finite_number": _bounds,
 }
+# By the word an error's type begins with, where all of a family say the same.
+FAMILIES: dict[str, Callable[[Path, Any, Details], Mistake]] = {
+    "string": _typed("text", "put it in quotes, or under `>-`"),
+    "bytes": _typed("text", "put it in quotes, or under `>-`"),
+    "int": _typed("a whole number"),
+    "bool": _typed("true or false"),
+    "float": _typed("a number"),
+    "decimal": _typed("a number"),
+    "complex": _typed("a number"),
+    "date": _typed("a date"),
+    "datetime": _typed("a moment"),
+    "time": _typed("a time"),
+    "timezone": _typed("a time"),
+    "url": _typed("an address", "write https://…"),
+    "list": _typed("a list", "write a list: [ … ] or lines that start with `- `"),
+    "tuple": _typed("a list"),
+    "set": _typed("a list"),
+    "frozen": _typed("a list"),
+    "iterable": _typed("a list"),
+    "iteration": _typed("a list"),
+    "dict": _typed("a map of keys"),
+    "mapping": _typed("a map of keys"),
+    "model": _typed("a map of keys"),
+    "dataclass": _typed("a map of keys"),
+}
+OF_ANY_FORM = frozenset(
+    (
+        "arguments",
+        "assertion",
+        "callable",
+        "counter",
+        "default",
+        "deque",
+        "ellipsis",
+        "fraction",
+        "get",
+        "invalid",
+        "is",
+        "json",
+        "missing",
+        "multiple",
+        "named",
+        "needs",
+        "no",
+        "none",
+        "ordered",
+        "recursion",
+        "unexpected",
+        "union",
+        "uuid",
+        "value",
+    )
+)
+
+
+def word_of(kind: str) -> Callable[[Path, Any, Details], Mistake] | None:
+    """Who speaks for a type of error; None only for one that pydantic adds later."""
+    family = kind.split("_", maxsplit=1)[0]
+    known = WORDS.get(kind) or FAMILIES.get(family)
+    return known or (_form if family in OF_ANY_FORM else None)

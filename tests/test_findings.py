@@ -1,230 +1,129 @@
 """Messages, drawn as people see them."""
 
-# ruff: noqa: E501 - the samples are as wide as they are printed
-
+import ast
+from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 
+import goldens
 import pytest
 
-from batchgen import manifest, models, readers, tasks
-from batchgen.errors import ManifestError
+import batchgen
 from batchgen.findings import Finding, Place, as_json, render
 
-HEAD = "name: spring-launch\nbudget: 60\nprompt: '{{ locale }} {{ hook }}'\n"
-MATRIX = "matrix:\n  locale: [en-US, de-DE]\n  hook: [steam, unbox]\n"
-
-SAMPLES = {
-    "several slips": (
-        """\
-        name: spring-launch
-        budget: 60 USD
-        settings:
-          durration: 5
-          cfg_scale: 5
-        prompt: A mug
-
-
-
-        matrix:
-          aspect_ratio: [9:16, 4:5]
-        """,
-        """\
-        m.yaml:2:9: error: budget must be a number of US dollars [bad-money]
-            1 | name: spring-launch
-            2 | budget: 60 USD
-              |         ^^^^^^
-          fix: budget: 60
-
-        m.yaml:4:3: error: unknown setting `durration` [unknown-key]
-            3 | settings:
-            4 |   durration: 5
-              |   ^^^^^^^^^ did you mean `duration`?
-
-        m.yaml:5:14: error: cfg_scale is 5, but it runs from 0 to 1 [out-of-range]
-            4 |   durration: 5
-            5 |   cfg_scale: 5
-              |              ^ did you mean 0.5?
-
-        m.yaml:11:24: error: Kling V3.0 4K has no aspect ratio 4:5 [not-allowed]
-           10 | matrix:
-           11 |   aspect_ratio: [9:16, 4:5]
-              |                        ^^^ choose 16:9, 9:16 or 1:1
-
-        4 errors. Nothing was submitted, nothing was charged.""",
-    ),
-    "a key given twice": (
-        HEAD
-        + MATRIX
-        + "#\n" * 10
-        + "overrides:\n  - when: { hook: unbox }\n"
-        + "    set: { negative_prompt: blur }\n    set: { duration: 4 }\n",
-        """\
-        m.yaml:20:5: error: `set` appears twice in this rule [duplicate-key]
-           19 |     set: { negative_prompt: blur }
-           20 |     set: { duration: 4 }
-              |     ^^^ first one is on line 19; plain YAML would quietly drop it
-          fix: set: { negative_prompt: blur, duration: 4 }
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "a rule that does nothing": (
-        HEAD + MATRIX + "exclude:\n  - { locale: de-AT, hook: unbox }\n",
-        """\
-        m.yaml:8:15: error: no task has locale `de-AT`, so this rule does nothing [matches-nothing]
-            7 | exclude:
-            8 |   - { locale: de-AT, hook: unbox }
-              |               ^^^^^ this matrix has en-US and de-DE
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "prose that YAML misreads": (
-        "name: spring-launch\nprompt: Weekend sale: the mug that keeps its cool\n",
-        """\
-        m.yaml:2:21: error: YAML reads a colon followed by a space as a new key [yaml-prose]
-            1 | name: spring-launch
-            2 | prompt: Weekend sale: the mug that keeps its cool
-              |                     ^
-          fix: put prose under `>-`, where no character is special
-                 prompt: >-
-                   Weekend sale: the mug that keeps its cool
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "half a prompt": (
-        "prompts:\n  - Rain on glass, take #3 of the window, slow push in\n",
-        """\
-        m.yaml:2:25: error: YAML treats ` #` as a comment, so this prompt ends at "take" [cut-by-comment]
-            1 | prompts:
-            2 |   - Rain on glass, take #3 of the window, slow push in
-              |                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ this half would never reach the model
-          fix: quote the line, or write the prompt under `>-`
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "a template name that is not there": (
-        ("name: x\nmatrix:\n  hook: [steam, unbox]\n"
-        'prompt: "{{ hook.scene }}, slow dolly in"\n'),
-        """\
-        m.yaml:4:13: error: `hook` is plain text here, so it has no `scene` [undefined-variable]
-            3 |   hook: [steam, unbox]
-            4 | prompt: "{{ hook.scene }}, slow dolly in"
-              |             ^^^^^^^^^^ use {{ hook }}, or give every hook a scene
-          the hooks are on line 3:  hook: [steam, unbox]
-          e.g.  - { id: steam, scene: … }
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "paying twice for one idea": (
-        ("name: x\nprompt: A {{ hook }}\nmatrix:\n  hook: [cup, mug]\n"
-        "  aspect_ratio: [9:16, 1:1]\n  locale: [en-US, de-DE]\n"),
-        """\
-        m.yaml:6:3: error: 2 locales, one and the same request [identical-requests]
-            5 |   aspect_ratio: [9:16, 1:1]
-            6 |   locale: [en-US, de-DE]
-              |   ^^^^^^ `locale` is never used
-          4 requests would each be bought twice: $8.40 for nothing new
-          use {{ locale }} in the prompt, remove the axis, or say `takes: 2` if you want two
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "files that would overwrite each other": (
-        ('name: x\nprompt: "{{ hook }} {{ locale }}"\nmatrix:\n  hook: [steam]\n'
-        "  aspect_ratio: [9:16, 1:1]\n  locale: [en-US, de-DE]\n\n"
-        'output: "{{ hook }}.mp4"\n'),
-        """\
-        m.yaml:8:9: error: 4 tasks would be saved as steam.mp4 [name-clash]
-            8 | output: "{{ hook }}.mp4"
-              |         ^^^^^^^^^^^^^^^^
-          steam_9x16_en-US, steam_9x16_de-DE and 2 more
-          fix: output: "{{ hook }}/{{ slug }}.mp4"
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "scenes that do not add up": (
-        ("prompts:\n  -\n    id: a\n    multi_prompt:\n"
-        "      - { prompt: a, duration: 3 }\n      - { prompt: b, duration: 4 }\n"),
-        """\
-        m.yaml:4:5: error: scenes add up to 7 s, but duration is 5 [scene-length]
-            3 |     id: a
-            4 |     multi_prompt:
-              |     ^^^^^^^^^^^^ 3 + 4
-          fix: duration: 7, or shorten a scene. Scene lengths are optional: drop them to let the model cut.
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-    "environment": (
-        'prompts: [a]\ndescription: "${SLACK_URL}"\n',
-        """\
-        m.yaml:2:15: error: environment variable SLACK_URL is not set [unset-variable]
-            1 | prompts: [a]
-            2 | description: "${SLACK_URL}"
-              |               ^^^^^^^^^^^^
-          set it, give a default with ${SLACK_URL:-…}, or write $${ for a literal ${
-
-        1 error. Nothing was submitted, nothing was charged.""",
-    ),
-}  # fmt: skip
-
-SHEET = """\
-id;Prompt;Duration;Aspect Ratio;Element List
-mug-de;Die Tasse dampft;5;09:16;
-mug-fr;La tasse fume près de la fenêtre;4,5;16:9;
-mug-es;La taza humea; cámara lenta;5;1:1;
-mug-it;#REF!;5;1:1;
-mug-nl;De mok dampt;5;1:1;[“829301”]
+THIRTY = """\
+version: 2 #!
+name: Spring Launch #!
+description: 5 #!
+budget: 60 USD #!
+price: { per_second: -1 } #!
+prompt: "A mug, {{ hook }}"
+takes: 99 #!
+concurrency: 5001 #!
+rate: 5/day #!
+reads: fast #!
+retry: { attempts: 2, backoff: 10 } #!
+uncertain: forget #!
+promts: [] #!
+labels: { week: [1] } #!
+vars:
+  slug: a #!
+  look: [1] #!
+settings:
+  durration: 5 #!
+  cfg_scale: 5 #!
+  duration: 4.5 #!
+  sound: "yes" #!
+  aspect_ratio: 4:5 #!
+  seed: 5 #!
+  extra: { sound: true } #!
+  multi_prompt: [{ prompt: a, x: 5 }] #!
+  sound: true #!
+matrix:
+  hook: [] #!
+  take: [1] #!
+  product: { from: nothing.csv } #!
+overrides:
+  - { when: {}, set: { sound: true } } #!
+  - { when: { hook: steam }, set: { sond: true } } #!
+output: { ascii: 1 } #!
 """
-SHEET_DRAWN = """\
-briefs.csv:3:41: error: duration is whole seconds, got 4,5 [not-whole]
-    3 | mug-fr;La tasse fume près de la fenêtre;4,5;16:9;
-      |                                         ^^^ column Duration, id mug-fr
-  fix: 4 or 5
-
-briefs.csv:4:8: error: this row has 6 cells, the header has 5 [extra-cell]
-    4 | mug-es;La taza humea; cámara lenta;5;1:1;
-      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^ the `;` inside the prompt split it
-  fix: put the prompt in double quotes, or re-save from the spreadsheet app, which does it for you
-
-briefs.csv:5:8: error: a broken spreadsheet formula was saved as the prompt [sheet-error]
-    5 | mug-it;#REF!;5;1:1;
-      |        ^^^^^ column Prompt, id mug-it
-
-briefs.csv:6:27: error: not JSON: the sheet turned straight quotes into curly ones [bad-json]
-    6 | mug-nl;De mok dampt;5;1:1;[“829301”]
-      |                           ^^^^^^^^^^ column Element List, id mug-nl
-  fix: ["829301"]   or simply   829301
-
-note: read `;` as the delimiter and 09:16 in row 2 as 9:16 (spreadsheets turn ratios into times).
-4 errors in 5 rows. Nothing was submitted, nothing was charged."""
+CODE = Path(batchgen.__file__).parent
+# Which argument of a call names the rule.
+NAMES_A_RULE = {
+    "Finding": 1,
+    "Mistake": 1,
+    "error": 0,
+    "CellError": 0,
+    "TemplateFault": 0,
+    "PydanticCustomError": 0,
+    "_stop": 1,
+    "_stop_prose": 1,
+    "fail": 2,
+}
+LANGUAGE = """
+findings keys wording inspection manifest tables matching variants axes rows inclusion
+drafts variables templates rendering clashes tasks names spelling
+"""
 
 
-def drawn(path: Path) -> str:
-    """Everything wrong with a manifest, as `validate` prints it."""
-    rows = None
-    try:
-        read = manifest.load(path, environ={}, catalog=models.catalog(), live=True)
-        expansion = tasks.check(read, models.catalog(), live=True)
-        list(expansion)
-        findings, rows = expansion.findings, expansion.rows
-    except ManifestError as error:
-        findings = list(error.findings)
-    return render(findings, readers.sources(findings), rows=rows)
+def rules_in(file: Path) -> Iterator[str]:
+    """Every rule that a file of the language names where it complains."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).split(".")[-1]
+            place = NAMES_A_RULE.get(name, 99)
+            for argument in node.args[place : place + 1]:
+                if isinstance(argument, ast.Constant):
+                    yield str(argument.value)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    text, expected = SAMPLES[name]
-    Path("m.yaml").write_text(dedent(text), encoding="utf-8")
-    assert drawn(Path("m.yaml")) == dedent(expected)
+def all_rules() -> set[str]:
+    files = [CODE / f"{name}.py" for name in LANGUAGE.split()]
+    files += [*CODE.glob("readers/*.py"), *CODE.glob("models/*.py")]
+    return {rule for file in files for rule in rules_in(file)}
 
 
-def test_a_spreadsheet_on_a_monday(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("briefs.csv").write_text(SHEET, encoding="utf-8")
-    assert drawn(Path("briefs.csv")) == SHEET_DRAWN
+@pytest.mark.parametrize("kind", ["samples", "rules"])
+def test_every_golden_text_is_what_is_said(tmp_path: Path, kind: str) -> None:
+    wrong = {}
+    for path in goldens.goldens(kind):
+        text = path.read_text(encoding="utf-8")
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        said = goldens.drawn_in(folder, text)
+        if said != goldens.expected(text):
+            wrong[path.stem] = said
+    assert wrong == {}
+
+
+def test_every_rule_has_a_golden_text_and_every_golden_text_a_rule() -> None:
+    assert {path.stem for path in goldens.goldens("rules")} == all_rules()
+    assert len(all_rules()) > 60
+
+
+def test_every_golden_text_shows_its_rule() -> None:
+    silent = [
+        path.stem
+        for path in goldens.goldens("rules")
+        if f"[{path.stem}]" not in path.read_text(encoding="utf-8")
+    ]
+    assert silent == ["spreadsheet"]  # a note; those have no rule in brackets
+
+
+def test_thirty_mistakes_are_thirty_findings(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(THIRTY, encoding="utf-8")
+    findings, _ = goldens.found_in(path)
+    assert [item.place.line for item in findings] == sorted(
+        item.place.line for item in findings
+    )
+    assert len(findings) == len({item.place for item in findings}) == 30
+    lines = {
+        number for number, line in enumerate(THIRTY.splitlines(), 1) if "#!" in line
+    }
+    assert {item.place.line for item in findings} == lines
+    text = render(findings, {})
+    assert "and 10 more\n\n30 errors. Nothing was submitted" in text
 
 
 def test_the_caret_knows_wide_letters() -> None:

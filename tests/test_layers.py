@@ -36,7 +36,7 @@ axes rows
 drafts
 manifest schema
 tables wording matching inspection
-keys templates
+keys templates task
 readers answers records
 models profile addresses
 variables ledger state
@@ -48,7 +48,7 @@ _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
-diff tables
+diff tables task
 """
 PURE = _PURE.split()
 

@@ -1,18 +1,16 @@
 """The keys of a manifest, and what is said when they are wrong."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import goldens
 import pytest
+from pydantic_core._pydantic_core import list_all_errors
 from pydantic_core.core_schema import ErrorType
 
 from batchgen import manifest, models, wording
 from batchgen.errors import ManifestError
 from batchgen.manifest import Manifest, Rate, Retry
-
-# What strict validation of JSON-like values can never report: dates, bytes, decimals,
-# functions, frozen fields and the like are no part of a manifest.
-KINDS = ("string_type", "int_type", "int_from_float", "bool_type", "float_type")
 
 
 def load(folder: Path, text: str, name: str = "m.yaml", **environ: str) -> Manifest:
@@ -93,7 +91,6 @@ def test_variables_come_from_the_environment_that_is_passed(tmp_path: Path) -> N
         ("matrix: {a: [[1]]}", "wrong-type"),
         ("matrix: {aspect_ratio: [4:5]}", "not-allowed"),
         ("matrix: {a: {from: nothing.csv}}", "no-file"),
-        ("matrix: {a: {from: nothing.csv, key: b}}", "unknown-key"),
         ("matrix: {a: [{id: x, set: {sound: 1}}]}", "wrong-type"),
         (
             "matrix: {sound: [true], a: [{id: x, set: {sound: true}}]}",
@@ -156,6 +153,55 @@ def test_rules_of_prompts(tmp_path: Path, text: str, rule: str) -> None:
     assert rules(tmp_path, text) == [rule]
 
 
+def test_a_file_is_looked_for_although_its_keys_are_wrong(tmp_path: Path) -> None:
+    text = "prompts: [A]\nmatrix: {a: {from: nothing.csv, key: b}}"
+    assert rules(tmp_path, text) == ["no-file", "unknown-key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("prompt: a: b\nprompts: { from: t.csv }", ["yaml-prose"]),
+        ("prompt: a: b\nprompts:\n  from: t.csv\n", ["yaml-prose"]),
+        ("budget: x\nprompts: { from: t.csv }", ["bad-money"]),
+        ("budget: x\nprompts: { from: t.csv, key: a }", ["bad-money", "unknown-key"]),
+        ("model: nothing\nbudget: x\nprompts: { from: 5 }", None),
+    ],
+)
+def test_sheets_of_a_broken_manifest_are_checked(
+    tmp_path: Path, text: str, found: list[str] | None
+) -> None:
+    raw = "id,prompt,duration\na,Fox,5\nb,Fox,99\nc,,4,5\n"
+    (tmp_path / "t.csv").write_text(raw, encoding="utf-8")
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path, text)
+    there = [finding.rule for finding in caught.value.findings]
+    places = {finding.place.line for finding in caught.value.findings}
+    if found is None:
+        assert {"unknown-model", "bad-money", "wrong-type"} == {*there}
+    else:
+        assert there == [*found, "out-of-range", "extra-cell"]
+        assert places >= {3, 4}
+
+
+LONG = "x" * 81
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"prompts: [{{id: {LONG}, prompt: a}}]",
+        "prompts: [{id: '', prompt: a}]",
+        "prompts: [{id: '...', prompt: a}]",
+        f"prompts: [a]\ninclude: [{{id: {LONG}, prompt: a}}]",
+        f"prompt: a\nmatrix: {{x: [{LONG}]}}",
+        f"prompt: a\nmatrix: {{x: [{{id: {LONG}}}]}}",
+    ],
+)
+def test_an_id_has_one_to_eighty_characters(tmp_path: Path, text: str) -> None:
+    assert rules(tmp_path, text) == ["bad-id"]
+
+
 def test_x_keys_are_ignored(tmp_path: Path) -> None:
     assert load(tmp_path, "prompts: [A fox]\nx-anything: {a: [1]}").warnings == ()
 
@@ -169,5 +215,19 @@ def test_a_missing_file_and_an_unknown_ending(tmp_path: Path) -> None:
 
 
 def test_every_wording_is_for_an_error_that_exists() -> None:
-    assert {*wording.WORDS} <= {*get_args(ErrorType)}
-    assert {*KINDS} <= {*wording.WORDS}
+    kinds = {*get_args(ErrorType)}
+    assert {*wording.WORDS} <= kinds
+    assert {*wording.FAMILIES} <= {kind.split("_")[0] for kind in kinds}
+
+
+@pytest.mark.parametrize("error", list_all_errors(), ids=lambda error: error["type"])
+def test_every_error_of_pydantic_has_a_rule_and_words_of_ours(
+    error: dict[str, Any],
+) -> None:
+    assert wording.word_of(error["type"]) is not None
+    theirs = error["example_message_python"]
+    detail = {"type": error["type"], "msg": theirs, "input": "x"}
+    detail["ctx"] = error["example_context"]
+    mistake, _ = wording.mistake_of(detail, ("settings", "here"))
+    assert mistake.rule in {path.stem for path in goldens.goldens("rules")}
+    assert mistake.message != theirs

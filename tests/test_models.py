@@ -1,6 +1,7 @@
 """The catalog, and what a model says of a request."""
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchgen import models
 from batchgen.errors import CatalogError
-from batchgen.models import Catalog, Model
+from batchgen.models import Catalog, Model, canonical, checks
 from batchgen.models.checks import RULES
 from batchgen.money import usd
 
@@ -230,9 +231,50 @@ def test_warnings_do_not_stop_anything() -> None:
         *KLING.mistakes({"prompt": "x" * 1501}, live=True),
         *KLING.mistakes({"multi_prompt": scenes}, live=True),
         *KLING.mistakes({"prompt": "a", "element_list": ["1"]}, live=False),
+        *KLING.mistakes({"prompt": "a", "element_list": ["Mug"]}, live=False),
+        *KLING.mistakes({"prompt": "A mug", "element_list": ["Mug"]}, live=False),
     ]
     assert [(mistake.rule, mistake.severity) for mistake in found] == [
         ("long-prompt", "warning"),
         ("short-scene", "warning"),
         ("absent-field", "warning"),
+        ("absent-field", "warning"),
+        ("unnamed-element", "warning"),
+        ("absent-field", "warning"),
     ]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*KLING.fields]),
+        st.integers(-1, 20)
+        | st.floats(-1, 2)
+        | st.booleans()
+        | st.text(max_size=3)
+        | st.sampled_from(["16:9", "\ud800", "customize", "x" * 2501, ["a"], {}]),
+    )
+)
+def test_a_quick_yes_is_a_yes(fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        schema = KLING.schema["properties"].get(name, {})
+        if checks.sound(schema)(value):
+            assert list(checks.check(value, schema, (name,), "it")) == []
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=4),
+        st.recursive(
+            st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
+            | st.none(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=6,
+        ),
+    )
+)  # fmt: skip
+def test_a_hash_is_of_the_json_the_page_names(fields: dict[str, Any]) -> None:
+    body = {"model": "m", "input": fields, "take": 1}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    raw = text.encode("utf-8", "surrogatepass")
+    if "Infinity" not in text:
+        assert canonical.digest("m", fields, 1) == sha256(raw).hexdigest()

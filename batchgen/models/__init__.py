@@ -1,8 +1,8 @@
 """What may be asked of the API and what it costs: one data file per model."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -26,7 +26,10 @@ class Price:
     def of(self, fields: Mapping[str, Any]) -> Micros:
         """The upper bound for a request; `fields["duration"]` is in seconds."""
         if self.per_second is not None:
-            return times(self.per_second, fields["duration"])
+            duration = fields["duration"]
+            if type(duration) is int:
+                return self.per_second * duration
+            return times(self.per_second, duration)
         if self.per_task is not None:
             return self.per_task
         raise CatalogError("this model has no price", rule="no-price")
@@ -58,10 +61,31 @@ class Model:
     rules: tuple[str, ...]
     examples: tuple[Mapping[str, Any], ...]
 
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """Every field a manifest may name, with its schema."""
-        return {**self.schema["properties"], **self.absent}
+    fields: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    _sound: Mapping[str, Callable[[Any], bool]] = field(
+        init=False, repr=False, compare=False
+    )
+    _across: tuple[tuple[checks.Rule, str], ...] = field(
+        init=False, repr=False, compare=False
+    )
+    _sent: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        fields = {**self.schema["properties"], **self.absent}
+        quick = {
+            name: checks.sound(schema)
+            for name, schema in self.schema["properties"].items()
+        }
+        sent = {name: self.identity_defaults[name] for name in self.send}
+        object.__setattr__(self, "fields", fields)
+        object.__setattr__(self, "_sound", quick)
+        object.__setattr__(self, "_sent", sent)
+        across = tuple(
+            (checks.RULES[name], checks.NEEDS.get(name, ""))
+            for name in self.rules
+            if name in checks.RULES
+        )
+        object.__setattr__(self, "_across", across)
 
     def canonical(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields in their one spelling, without those that equal their default.
@@ -69,10 +93,14 @@ class Model:
         Also reads what a server echoes back, so two bodies ask for the same if
         their canonical forms are equal. Unknown fields are kept.
         """
+        return self.lean(normal(fields, self.fields))
+
+    def lean(self, spelled: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields in their one spelling, without those that equal their default."""
         defaults = self.identity_defaults
         return {
             key: value
-            for key, value in normal(fields, self.fields).items()
+            for key, value in spelled.items()
             if not (key in defaults and same(value, defaults[key]))
         }
 
@@ -82,8 +110,11 @@ class Model:
 
     def request(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The body to send: the canonical fields and the defaults named in `send`."""
-        defaults = {name: self.identity_defaults[name] for name in self.send}
-        return {**defaults, **self.canonical(fields)}
+        return self.body(self.canonical(fields))
+
+    def body(self, canonical: Mapping[str, Any]) -> dict[str, Any]:
+        """The body to send, of fields that are canonical already."""
+        return {**self._sent, **canonical}
 
     def mistakes(
         self, fields: Mapping[str, Any], *, live: bool, whole: bool = True
@@ -95,21 +126,37 @@ class Model:
             live: whether the request would be charged for real.
             whole: False for a part of a request: rules across fields wait.
         """
+        yield from self.judge(fields, live=live, whole=whole)[1]
+
+    def judge(
+        self, fields: Mapping[str, Any], *, live: bool, whole: bool = True
+    ) -> tuple[dict[str, Any], list[Mistake]]:
+        """The fields in their one spelling, and what is wrong with them."""
         spelled = normal(fields, self.fields)
-        closed = not self.schema.get("additionalProperties", True)
-        for key in spelled:
-            if key in self.absent and key not in self.schema["properties"]:
-                yield self._absent(key, live=live)
-            if key in self.fields:
-                schema = self.fields[key]
-                yield from checks.check(spelled[key], schema, (key,), self.title)
-            elif closed and key in fields:
-                yield checks.unknown(key, self.fields, (key,))
-        yield from self._extra(fields)
+        mistakes: list[Mistake] = []
+        for key, value in spelled.items():
+            quick = self._sound.get(key)
+            if quick is None or not quick(value):
+                mistakes += self._of_field(key, value, fields, live=live)
+        if "extra" in fields:
+            mistakes += self._extra(fields)
         if whole:
-            for rule in self.rules:
-                if rule in checks.RULES:
-                    yield from checks.RULES[rule]({**self.identity_defaults, **spelled})
+            everything = {**self.identity_defaults, **spelled}
+            for rule, needs in self._across:
+                if not needs or needs in spelled:
+                    mistakes += rule(everything)
+        return spelled, mistakes
+
+    def _of_field(
+        self, key: str, value: Any, fields: Mapping[str, Any], *, live: bool
+    ) -> Iterator[Mistake]:
+        closed = not self.schema.get("additionalProperties", True)
+        if key in self.absent and key not in self.schema["properties"]:
+            yield self._absent(key, live=live)
+        if key in self.fields:
+            yield from checks.check(value, self.fields[key], (key,), self.title)
+        elif closed and key in fields:
+            yield checks.unknown(key, self.fields, (key,))
 
     def _absent(self, key: str, *, live: bool) -> Mistake:
         message = (
@@ -143,6 +190,11 @@ class Catalog:
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
+
+    @property
+    def default(self) -> Model | None:
+        """The model of a manifest that names none."""
+        return self.find(DEFAULT_MODEL)
 
     def find(self, name: str) -> Model | None:
         """The model with this id or alias."""

@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+# The same encoder, built once instead of for every text; other Pythons have none.
+_BUILD: Any = getattr(json.encoder, "c_make_encoder", None)
+_QUICK: Any = _BUILD and _BUILD(
+    None, None, json.encoder.encode_basestring, None, ":", ",", True, False, False
+)
 _TWINS = {"intelligence": "intelligent", "intelligent": "intelligence"}
 
 
@@ -14,15 +22,32 @@ def normal(fields: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any
 
     Values of the wrong type stay as they are, so that they can be complained about.
     """
-    merged = {key: value for key, value in fields.items() if key != "extra"}
     extra = fields.get("extra")
-    if isinstance(extra, Mapping):
-        merged = {**extra, **merged}
-    spelled = {
-        key: _field(key, plain(value), known.get(key, {}))
-        for key, value in merged.items()
-    }
-    return {key: value for key, value in spelled.items() if not empty(value)}
+    if "extra" in fields:
+        fields = {key: value for key, value in fields.items() if key != "extra"}
+        if isinstance(extra, Mapping):
+            fields = {**extra, **fields}
+    spelled: dict[str, Any] = {}
+    for key, value in fields.items():
+        kind = type(value)
+        if kind is str:
+            text = value if value.isascii() else unicodedata.normalize("NFC", value)
+            text = text.strip()
+            if text:
+                spelled[key] = _chosen(text, known.get(key))
+        elif kind is int or kind is bool:
+            spelled[key] = value
+        else:
+            found = _field(key, plain(value), known.get(key, {}))
+            if not empty(found):
+                spelled[key] = found
+    return spelled
+
+
+def _chosen(text: str, schema: Mapping[str, Any] | None) -> str:
+    if schema is None or "enum" not in schema or text in schema["enum"]:
+        return text
+    return _choice(text, schema["enum"])
 
 
 def plain(value: Any) -> Any:
@@ -57,14 +82,12 @@ def same(value: Any, default: Any) -> bool:
 
 def digest(model: str, fields: Mapping[str, Any], take: int) -> str:
     """SHA-256 of the canonical JSON of a task, 64 hex characters."""
-    text = json.dumps(
-        {"model": model, "input": fields, "take": take},
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
+    text = _encoded({"model": model, "input": fields, "take": take})
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _encoded(value: dict[str, Any]) -> str:
+    return "".join(_QUICK(value, 0)) if _QUICK else _ENCODER.encode(value)
 
 
 def _field(name: str, value: Any, schema: Mapping[str, Any]) -> Any:

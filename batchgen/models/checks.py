@@ -1,5 +1,6 @@
 """Is this input one the model takes? The part of JSON Schema the catalog uses."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from batchgen.spelling import hint, listed
 
 Path = tuple[str | int, ...]
 _Found = Iterator[Mistake]
+Rule = Callable[[Mapping[str, Any]], Iterator[Mistake]]
 
 LONG_PROMPT = 1500
 _HALF = re.compile("[\ud800-\udfff]")
@@ -131,6 +133,31 @@ _TYPES: dict[str, Callable[[Any, Mapping[str, Any], Path, str], _Found]] = {
 }
 
 
+def sound(schema: Mapping[str, Any]) -> Callable[[Any], bool]:
+    """A quick yes for one schema; where it says no, `check` finds the words."""
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    if "enum" in schema:
+        choices = frozenset(schema["enum"])
+        return lambda value: type(value) is str and value in choices
+    match schema.get("type"):
+        case "integer":
+            return lambda value: type(value) is int and low <= value <= high
+        case "number":
+            return lambda value: type(value) in (int, float) and low <= value <= high
+        case "boolean":
+            return lambda value: type(value) is bool
+        case "string":
+            least, most = schema.get("minLength", 0), schema.get("maxLength", math.inf)
+            return lambda value: (
+                type(value) is str
+                and len(value) <= most
+                and (value.isascii() or not _HALF.search(value))
+                and len(value.strip()) >= least
+            )
+        case _:
+            return lambda _: False
+
+
 def unknown(
     key: str, known: Mapping[str, Any], path: Path, noun: str = "field"
 ) -> Mistake:
@@ -214,8 +241,27 @@ def long_prompt(fields: Mapping[str, Any]) -> _Found:
         yield Mistake(("prompt",), "long-prompt", message, severity="warning")
 
 
-RULES: dict[str, Callable[[Mapping[str, Any]], _Found]] = {
+def element_named(fields: Mapping[str, Any]) -> _Found:
+    """An element with a name does nothing unless the prompt says the name."""
+    elements, scenes = fields.get("element_list"), fields.get("multi_prompt")
+    texts = [fields.get("prompt"), *(scenes if isinstance(scenes, list) else ())]
+    said = " ".join(
+        str(text.get("prompt", "") if isinstance(text, Mapping) else text)
+        for text in texts
+    ).casefold()
+    for index, element in enumerate(elements if isinstance(elements, list) else ()):
+        name = element.get("element_id") if isinstance(element, Mapping) else None
+        if isinstance(name, str) and not name.isdigit() and name.casefold() not in said:
+            message = f"the prompt never names the element {shown(name)}"
+            label = "say its name where it appears"
+            path = ("element_list", index)
+            yield Mistake(path, "unnamed-element", message, label, severity="warning")
+
+
+NEEDS = {"scene-length": "multi_prompt", "element-named": "element_list"}
+RULES: dict[str, Rule] = {
     "prompt-or-scenes": prompt_or_scenes,
     "scene-length": scene_length,
     "long-prompt": long_prompt,
+    "element-named": element_named,
 }

@@ -39,6 +39,16 @@ def document(
     return found, findings, sha256(raw).hexdigest()
 
 
+def text_of(path: Path, encoding: str | None = None) -> str:
+    """The text of a file, without the mark at its start.
+
+    Raises:
+        ManifestError: there is no such file, or it is not text.
+    """
+    with opener(path)() as stream:
+        return decode(stream.read(), str(path), encoding).removeprefix("\ufeff")
+
+
 def opener(path: Path) -> Callable[[], BinaryIO]:
     """A function that opens the file from its start, as often as it is called.
 

@@ -10,6 +10,7 @@ from batchgen.spelling import listed
 
 EMPTY = "<empty>"
 MOST_BRACKETS = 32
+MOST_DIGITS = 15
 TRUE = frozenset(
     [
         "true",
@@ -62,7 +63,9 @@ def reader(name: str, schema: Mapping[str, Any]) -> Callable[[str], Any]:
     """How to read the cells of a field; what is returned raises `CellError`."""
     kind = schema.get("type", "string")
     if "enum" in schema:
-        return ratio if name == "aspect_ratio" else text
+        choices = {choice: choice for choice in schema["enum"]}
+        read = ratio if name == "aspect_ratio" else text
+        return lambda cell: choices.get(cell) or read(cell)
     if kind == "integer":
         return lambda cell: whole(cell, name)
     if kind == "number":
@@ -98,6 +101,8 @@ def number(cell: str, name: str) -> float | str:
 
 def whole(cell: str, name: str) -> int:
     """A whole number."""
+    if cell.isascii() and cell.isdigit() and len(cell) <= MOST_DIGITS:
+        return int(cell)
     unit = "whole seconds" if name.endswith("duration") else "a whole number"
     try:
         value = float(number(cell, name))

@@ -12,6 +12,7 @@ from batchgen.findings import Finding, Place
 from batchgen.readers.nodes import Path
 from batchgen.readers.text import encoding_of, undecodable
 
+MOST_COLUMNS = 500
 DELIMITERS = ",;\t|"
 BLANK = " \t\r\n\v\f\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200E))
@@ -44,7 +45,9 @@ class Row:
     def place(self, path: Path, *, key: bool = False) -> Place:
         """The cell that a path of the task came from, or the whole row."""
         del key
-        column = self.table.column(path) if path else None
+        if not path:
+            return self._whole()
+        column = self.table.column(path)
         return self.cell(column.index if column else len(self.raw) + 1)
 
     def find(self, path: Path, text: str) -> Place:
@@ -71,7 +74,11 @@ class Row:
         places = list(self.places()) if index <= len(self.raw) else []
         if index < len(places):
             return places[index]
-        width = len(self.raw.split("\n", 1)[0].rstrip("\r"))
+        return self._whole()
+
+    def _whole(self) -> Place:
+        first, _, __ = self.raw.partition("\n")
+        width = len(first.rstrip("\r"))
         return Place(self.file, self.line, 1, max(width, 1) + 1)
 
     def places(self) -> Iterator[Place]:
@@ -99,7 +106,7 @@ class Table:
         self, opened: Callable[[], BinaryIO], file: str, encoding: str | None = None
     ) -> None:
         self.file = file
-        self._opened = opened
+        self.opened = opened
         self._encoding = encoding
         self.delimiter = ","
         self.header_line = 1
@@ -165,7 +172,7 @@ class Table:
             raise ManifestError([self._undecodable()]) from None
 
     def _text(self) -> io.TextIOWrapper:
-        stream = self._opened()
+        stream = self.opened()
         encoding = encoding_of(stream.read(4), self._encoding)
         stream.seek(0)
         try:
@@ -208,6 +215,13 @@ class Table:
     def _name_columns(self, cells: list[str], row: Row) -> None:
         columns: list[Column] = []
         seen: set[str] = set()
+        if len(cells) > MOST_COLUMNS:
+            message = (
+                f"the header has {len(cells):,} columns, "
+                f"but {MOST_COLUMNS:,} is the limit"
+            )
+            here = Place(self.file, row.line, 1, 2)
+            raise ManifestError([Finding(here, "too-large", message)])
         for index, cell in enumerate(cells):
             shown = cell.strip(BLANK)
             name = re.sub(r"[\s-]+", "_", shown.lower())
@@ -243,7 +257,7 @@ class Table:
         return Finding(here, "open-quote", message, fix=fix)
 
     def _undecodable(self) -> Finding:
-        with self._opened() as stream:
+        with self.opened() as stream:
             return undecodable(stream.read(), self.file, self._encoding)
 
 

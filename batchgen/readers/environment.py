@@ -46,11 +46,12 @@ def _malformed(whole: str) -> Mistake:
 
 
 def _unset(name: str, reason: str) -> Mistake:
+    default = "https://…" if name.endswith(("URL", "WEBHOOK")) else "…"
     return Mistake(
         (),
         "unset-variable",
         f"environment variable {name} is not set",
         reason,
-        advice=f"set it, give a default with ${{{name}:-…}}, "
+        advice=f"set it, give a default with ${{{name}:-{default}}}, "
         "or write $${ for a literal ${",
     )

@@ -62,13 +62,13 @@ class Lines:
     ) -> None:
         self.file = file
         self.rows = 0
-        self._opened = opened
+        self.opened = opened
         self._encoding = encoding
 
     def __iter__(self) -> Iterator[Line | Finding]:
         """Tasks, and findings where a line is not one; blank lines are skipped."""
         self.rows = 0
-        with self._opened() as stream:
+        with self.opened() as stream:
             for number, raw in enumerate(stream, 1):
                 text = decode(raw, self.file, self._encoding)
                 if text.strip():

@@ -1,11 +1,12 @@
 """Values that remember where they were written."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from batchgen.findings import Finding, Mistake, Place
 
 Path = tuple[str | int, ...]
+SPEAKS_FOR_ITSELF = frozenset({"bad-json"})
 OF_KEYS = frozenset({"unknown-key", "absent-field", "extra-field"})
 
 
@@ -26,8 +27,7 @@ class Source(Protocol):
         """How to call the place in words, where a line and column are not enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """A path inside a source."""
 
     source: Source
@@ -40,7 +40,7 @@ class Origin:
         """A mistake at or below this origin."""
         path = (*self.path, *mistake.path)
         key = key or mistake.rule in OF_KEYS
-        if not mistake.label:
+        if not mistake.label and mistake.rule not in SPEAKS_FOR_ITSELF:
             mistake = replace(mistake, label=self.source.note(path))
         return mistake.at(self.source.place(path, key=key), self.path)
 

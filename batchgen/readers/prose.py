@@ -7,6 +7,9 @@ from typing import Any
 from batchgen.findings import Finding, Place
 
 _LINE = re.compile(r"^(?P<lead>\s*(?:- +)*(?:(?P<key>[\w.-]+): +)?)(?P<text>.*)$")
+_FORBIDDEN = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff"
+)
 _STARTS = {
     "{{": "YAML reads `{{` at the start as a map",
     "{": "YAML reads `{` at the start as a map",
@@ -22,13 +25,13 @@ _STARTS = {
 }
 
 
-def diagnose(error: Any, lines: Sequence[str], file: str) -> Finding:
+def diagnose(error: Any, lines: Sequence[str], file: str, text: str) -> Finding:
     """A parser's error, in words of our own."""
     problem = str(getattr(error, "problem", None) or "")
     context = str(getattr(error, "context", None) or "")
     mark = getattr(error, "problem_mark", None)
     if mark is None:
-        return _control_character(error, lines, file)
+        return _control_character(text, file)
     opened = getattr(error, "context_mark", None) or mark
     number, column = min(mark.line, max(len(lines) - 1, 0)), mark.column
     line = lines[number] if lines else ""
@@ -103,14 +106,10 @@ def _rest(place: Place, start: Place, context: str) -> Finding:
     return Finding(place, "yaml-syntax", "YAML cannot read on from here")
 
 
-def _control_character(error: Any, lines: Sequence[str], file: str) -> Finding:
-    position = getattr(error, "position", 0)
-    line = column = 0
-    for line, text in enumerate(lines):  # noqa: B007 - the last one counts
-        column = position
-        if position <= len(text):
-            break
-        position -= len(text) + 1
-    place = Place(file, line + 1, column + 1, column + 2)
+def _control_character(text: str, file: str) -> Finding:
+    found = _FORBIDDEN.search(text)
+    before = re.split(r"\r\n|\r|\n", text[: found.start()] if found else "")
+    column = len(before[-1]) + 1
+    place = Place(file, len(before), column, column + 1)
     message = "a control character stands here, which YAML does not allow"
     return Finding(place, "yaml-character", message, "delete it")

@@ -10,6 +10,7 @@ from batchgen.readers.csv import Row, Table, scene_of
 from batchgen.readers.nodes import Origin
 from batchgen.spelling import near
 
+MARKED = "#<"  # how broken formulas and `<empty>` begin; other text is what it is
 OWN: dict[str, Callable[[str], Any]] = {
     "id": lambda cell: cells.text(cell, "id"),
     "model": lambda cell: cells.text(cell, "model"),
@@ -29,10 +30,11 @@ class Sheet:
         self.findings: list[Finding] = []
         self.labels: list[tuple[int, str]] = []
         self._fields: list[tuple[int, str, Callable[[str], Any]]] = []
+        self._texts = {"id", "model", "output"}
         self._scenes: list[tuple[int, int, str]] = []
         self._blank: list[int] = []
         self._prompt: int | None = None
-        self._ratio = ""
+        self._ratio, self._ratio_at = "", -1
         known = [*model.fields, *OWN, "scene_1", "scene_1_duration"]
         for column in table.columns:
             scene = scene_of(column.name)
@@ -43,6 +45,8 @@ class Sheet:
             elif column.name in model.fields:
                 schema = model.fields[column.name]
                 read = cells.reader(column.name, schema)
+                if schema.get("type") == "string" and "enum" not in schema:
+                    self._texts.add(column.name)
                 self._fields.append((column.index, column.name, read))
             elif column.name in OWN:
                 self._fields.append((column.index, column.name, OWN[column.name]))
@@ -50,6 +54,8 @@ class Sheet:
                 self._label(column.index, column.name, column.shown, known)
             if column.name == "prompt":
                 self._prompt = column.index
+            elif column.name == "aspect_ratio":
+                self._ratio_at = column.index
 
     def task(self, row: Row) -> tuple[dict[str, Any], list[Finding]]:
         """The task a row describes, and what is wrong with it."""
@@ -60,25 +66,35 @@ class Sheet:
         mistakes: list[Mistake] = []
         count = len(values)
         for index, name, read in self._fields:
-            if index < count and values[index]:
+            if index >= count or not values[index]:
+                continue
+            if name in self._texts and values[index][0] not in MARKED:
+                data[name] = values[index]
+            else:
                 try:
                     data[name] = read(values[index])
                 except cells.CellError as error:
                     mistakes.append(error.at(name))
         if self._scenes:
             self._read_scenes(values, data, mistakes)
-        labels = {
-            name: values[index]
-            for index, name in self.labels
-            if index < count and values[index]
-        }
+        labels = self._labels_of(values) if self.labels else None
         if labels:
             data["labels"] = labels
         if not self._ratio and "aspect_ratio" in data:
             self._note_ratio(row, data["aspect_ratio"])
-        findings = [Origin(row).finding(mistake) for mistake in mistakes]
-        findings += self._blank_headers(row)
-        return data, findings
+        return data, self._wrong(row, mistakes) if mistakes or self._blank else []
+
+    def _wrong(self, row: Row, mistakes: list[Mistake]) -> list[Finding]:
+        found = [Origin(row).finding(mistake) for mistake in mistakes]
+        return found + self._blank_headers(row)
+
+    def _labels_of(self, values: list[str]) -> dict[str, str]:
+        count = len(values)
+        return {
+            name: values[index]
+            for index, name in self.labels
+            if index < count and values[index]
+        }
 
     def note(self) -> Finding | None:
         """What was read differently from how it was written, for the whole file."""
@@ -153,8 +169,7 @@ class Sheet:
         return []
 
     def _note_ratio(self, row: Row, value: object) -> None:
-        column = self.table.column(("aspect_ratio",))
-        written = row.cells[column.index] if column else ""
+        written = row.cells[self._ratio_at]
         if ":" in written and written != value:
             self._ratio = (
                 f"{written} in row {row.line} as {value} "

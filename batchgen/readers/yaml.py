@@ -34,7 +34,7 @@ def read(
     try:
         root = composer.document()
     except yaml.YAMLError as error:
-        composer.findings.append(diagnose(error, composer.lines, file))
+        composer.findings.append(diagnose(error, composer.lines, file, text))
         return None, composer.findings
     except _Stopped as stop:
         return None, [*composer.findings, stop.finding]
@@ -152,9 +152,10 @@ class _Composer:
                 node.span = _span(event, key)
                 break
             if not isinstance(key, yaml.ScalarEvent):
-                self._stop_prose(
-                    event, "yaml-key", "a key is a word, not a list or map"
-                )
+                message = "a key is a word, not a list or map"
+                if event.flow_style:
+                    self._stop_prose(event, "yaml-key", message)
+                self._stop(key, "yaml-key", message)
             child = self._node(next(self._events), (*path, key.value))
             if key.value == "<<" and key.style in (None, ""):
                 merged += self._merged(key, child)
