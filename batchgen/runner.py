@@ -130,6 +130,7 @@ class Runner:
             await self._round(tasks)
             while not self.stopped and await self._settle_again():
                 await self._round(tasks)
+        self.bugs += self._recorder.faults
 
     async def _settle_again(self) -> bool:
         return await self._settlement.wait_and_look(self.stopping)

@@ -46,7 +46,8 @@ def fail(error: BaseException, *, command: str, as_json: bool) -> int:
             message, advice = error.format_message(), ""
         case KeyboardInterrupt() | click.Abort():
             code, reason, rule = 130, "interrupted", "interrupted"
-            message, advice = "interrupted; nothing was submitted", ""
+            message = "interrupted"
+            advice = "The state file is safe: run the same command."
         case _:
             traceback.print_exception(error)
             code, reason, rule = BUG, "bug", "bug"

@@ -243,6 +243,7 @@ class _Run:
             funds = await first_contact(client, account, _tell)
             self._ask(cap, funds)
             journal = self._open()
+            check_endpoint(self._tally, account)
             self._tally.want(self._order.chosen)
             with self._log() as log:
                 session = Session(
@@ -264,6 +265,8 @@ class _Run:
                 runner = await session.run(
                     self._order.tasks, missing, self._order.models, self._ending
                 )
+        for bug in runner.bugs:
+            click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
         if runner.failure is not None:
             raise runner.failure
         return self._report(self._ending(runner))
