@@ -4,6 +4,8 @@ Everything heavy is imported inside the command that needs it, so that `--help` 
 `plan` start at once.
 """
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ import click
 
 from batchgen import __version__
 from batchgen.money import Micros, usd
+
+_INTERRUPTED = 130
 
 
 class Usd(click.ParamType[Micros]):
@@ -237,7 +241,15 @@ def sandbox(**flags: Any) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+    code = call(sys.argv[1:] if arguments is None else arguments)
+    if code == _INTERRUPTED:
+        # Two signals in a row can leave a thread that waits for a loop that is gone,
+        # and Python would wait for the thread. All is written by now.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def call(arguments: Sequence[str]) -> int:

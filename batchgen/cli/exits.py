@@ -71,6 +71,8 @@ def answer(command: str, code: int, reason: str, **more: object) -> None:
 
 def single(error: BaseException) -> BaseException:
     """The one error of a task group that matters: ours before a stranger's."""
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        return error.__cause__  # Python 3.11 wraps one that falls into a class body
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [single(leaf) for leaf in error.exceptions]
