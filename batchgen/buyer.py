@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from batchgen.errors import StoreError
+from batchgen.errors import JournalError, StoreError
 from batchgen.events import (
     AttemptAccepted,
     AttemptRefused,
@@ -126,10 +126,10 @@ class Buyer:
         return False
 
     async def _keep(self, outcome: TaskEvent) -> None:
-        """Write down what came of a purchase, on stderr if the disk is full."""
+        """Write down what came of a purchase, on stderr if the file takes nothing."""
         try:
             await self._recorder.write(outcome)
-        except StoreError:
+        except (StoreError, JournalError):
             if isinstance(outcome, AttemptAccepted):
                 line = json.dumps(dump(outcome), separators=(",", ":"))
                 self._observer.notice(f"BATCHGEN-RECOVER {line}")

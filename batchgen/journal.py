@@ -212,7 +212,8 @@ class Journal:
             self._disk.sync(self._handle)
             if self._length == 0:
                 # Power loss must not take the names either.
-                for folder in (self.folder, *(made.parent for made in self._made)):
+                parents = {self.folder.parent, *(made.parent for made in self._made)}
+                for folder in (self.folder, *parents):
                     self._disk.sync_folder(folder)
         except OSError as error:
             self._fail(error)

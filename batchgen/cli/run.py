@@ -182,9 +182,11 @@ class _Run:
     def _cap(self) -> Micros | None:
         ceiling = self._settings.ceiling
         cap = cap_of(self._order.manifest, self._wishes.budget, ceiling)
-        if cap is None and self._order.live and self._order.plan.to_buy:
+        if cap is None and self._order.live:
+            # Also with nothing new to buy: a retry may buy, and the cap is for life.
             cost = self._order.plan.cost
-            enough = plain(-(-cost // 5_000_000) * 5_000_000).removesuffix(".00")
+            life = self._tally.ledger.committed + cost
+            enough = plain(-(-life // 5_000_000) * 5_000_000).removesuffix(".00")
             raise UsageError(
                 "a live run needs a spending cap",
                 rule="no-budget",
