@@ -1,0 +1,1 @@
+"""Long proofs of the money promises; `python -m tests.campaign` runs them."""
