@@ -10,7 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import anyio
@@ -23,6 +23,9 @@ from batchgen.money import Micros, usd
 from batchgen.pace import Pace
 from batchgen.trust import trust
 from batchgen.world import iso
+
+if TYPE_CHECKING:
+    from httpcore import AsyncNetworkBackend
 
 _LARGEST = 2 * 1024 * 1024
 _PAGE = 100
@@ -74,6 +77,7 @@ class Client:
         pace: Pace,
         now: Callable[[], datetime],
         proxy: str | None = None,
+        network: "AsyncNetworkBackend | None" = None,
     ) -> AsyncIterator[Self]:
         """Open both clients.
 
@@ -83,6 +87,7 @@ class Client:
             pace: of reading requests.
             now: the time of day, to learn the service's clock offset.
             proxy: for all requests; the environment's is never used.
+            network: beneath the stock transports, whose trace events stay their own.
 
         Raises:
             ApiError: the key cannot be sent at all.
@@ -109,6 +114,9 @@ class Client:
             httpx.AsyncClient(timeout=_SUBMIT, limits=fresh, **common) as submits,
             httpx.AsyncClient(timeout=_READ, **common) as reads,
         ):
+            if network is not None:
+                _put_beneath(network, submits)
+                _put_beneath(network, reads)
             yield cls(submits, reads, pace=pace, now=now)
 
     async def submit(self, model: str, body: Mapping[str, Any]) -> Prediction:
@@ -302,6 +310,11 @@ class _Phase:
         if self.answered:
             phase = "answer incomplete"
         return Uncertain(_sentence(error), phase=phase)
+
+
+def _put_beneath(network: "AsyncNetworkBackend", client: httpx.AsyncClient) -> None:
+    transport: Any = client._transport  # noqa: SLF001 - httpx has no argument for it
+    transport._pool._network_backend = network  # noqa: SLF001 - the same
 
 
 def _rows(data: Mapping[str, Any]) -> list[Prediction]:

@@ -45,10 +45,13 @@ class DownloadStopped(BatchgenError):
     rule = "stopped"
 
 
-def open_http(*, authorities: Path | None = None) -> httpx.Client:
+def open_http(
+    *, authorities: Path | None = None, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
     """The client of downloads: no key, no cookies, no environment, no redirects.
 
-    `authorities` is a file of certificates to trust in place of the usual ones.
+    `authorities` is a file of certificates to trust in place of the usual ones;
+    `transport` replaces the network.
     """
     # At INFO it logs whole links.
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -56,6 +59,7 @@ def open_http(*, authorities: Path | None = None) -> httpx.Client:
     if authorities is not None:
         context = ssl.create_default_context(cafile=authorities)
     return httpx.Client(
+        transport=transport,
         verify=context,
         trust_env=False,
         follow_redirects=False,

@@ -15,7 +15,6 @@ from typing import NoReturn, Self
 from zlib import crc32
 
 import anyio
-from anyio.to_thread import run_sync
 
 from batchgen.errors import (
     BatchgenError,
@@ -46,6 +45,7 @@ class Journal:
         self._disk = world.disk
         self._stamp = world.stamp
         self._host = world.host
+        self._thread = world.thread
         self._queue: list[bytes] = []
         self._next = 1
         self._durable = 0
@@ -185,7 +185,7 @@ class Journal:
     async def _commit(self) -> None:
         last, data = self._next - 1, self._drain()
         try:
-            await run_sync(self._write, data, last, abandon_on_cancel=False)
+            await self._thread(self._write, data, last, abandon_on_cancel=False)
         except BaseException:
             # What was drained is lost: nobody may wait for it, or write behind it.
             self._poison = self._poison or StoreError(f"{self.path} was not written")

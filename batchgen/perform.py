@@ -12,7 +12,6 @@ from typing import Any, assert_never
 
 import anyio
 import httpx
-from anyio.to_thread import run_sync
 
 from batchgen.answers import Prediction
 from batchgen.client import Client
@@ -202,6 +201,7 @@ class Local:
 
     async def _saved(self, step: Download, found: Prediction) -> OutputsSaved:
         files = []
+        run_sync = self._world.thread
         for number, url in enumerate(found.urls, 1):
             name = numbered(step.task.output, number)
             target = self._videos / name

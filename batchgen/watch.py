@@ -11,6 +11,7 @@ from batchgen.profile import Profile
 from batchgen.recorder import Observer
 from batchgen.runner import Runner
 from batchgen.tally import Tally
+from batchgen.world import World
 
 _LOOK = 0.5
 _HEARTBEAT = 1.0
@@ -18,7 +19,12 @@ _DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
 
 
 async def signals(
-    runner: Runner, tally: Tally, observer: Observer, *, task_status: TaskStatus[None]
+    runner: Runner,
+    tally: Tally,
+    observer: Observer,
+    world: World,
+    *,
+    task_status: TaskStatus[None],
 ) -> None:
     """First: buy nothing more. Second: leave now. Third: die at once.
 
@@ -26,7 +32,7 @@ async def signals(
     land between a write and its sync.
     """
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with anyio.open_signal_receiver(*wanted) as received:
+    with world.signals(*wanted) as received:
         task_status.started()
         count = 0
         async with anyio.create_task_group() as group:

@@ -87,6 +87,7 @@ def connected(
         pace=Pace(*reads),
         now=world.now,
         proxy=account.proxy,
+        network=world.network,
     )
 
 
@@ -143,12 +144,14 @@ class Session:
         Raises:
             StoreError: the state file cannot be written.
         """
-        with open_http() as files:
+        with open_http(transport=self.world.files) as files:
             runner = self._runner(files, models)
             until = self.client.service_time()
             news = [*left_open(self.journal, self.tally, until), *news]
             async with anyio.create_task_group() as group:
-                await group.start(signals, runner, self.tally, self.observer)
+                await group.start(
+                    signals, runner, self.tally, self.observer, self.world
+                )
                 group.start_soon(silence, runner, self.client, self.account.profile)
                 group.start_soon(heartbeat, self.tally, self.observer)
                 await runner.run(self._opening(), news, tasks)
