@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import chromium as chromium  # noqa: PLC0414 - a fixture
 
 from batchgen.buyer import Limits
 from batchgen.cli.session import Account, Session, Terms, connected
