@@ -66,18 +66,27 @@ def _options(*wrappers: Wrapper) -> Wrapper:
     return wrap
 
 
+def _runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The names of all runs, for the shell's completion."""
+    del ctx, param
+    from batchgen.cli.status import known_runs  # noqa: PLC0415 - heavy
+
+    return [name for name in known_runs() if name.startswith(incomplete)]
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Start, problems and end.")
 _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Say more.")
 _MANIFEST = click.argument("manifest", type=click.Path(path_type=Path, allow_dash=True))
+_SELECT = click.option(
+    "-s",
+    "--select",
+    multiple=True,
+    metavar="WHAT",
+    help="A subset: 'MUG-*', locale=de-DE,hook=steam, status=failed, @picks.csv.",
+)
 _CHOICE = _options(
-    click.option(
-        "-s",
-        "--select",
-        multiple=True,
-        metavar="WHAT",
-        help="A subset: 'MUG-*', locale=de-DE,hook=steam, status=failed.",
-    ),
+    _SELECT,
     click.option(
         "-n",
         "--limit",
@@ -157,7 +166,9 @@ def run(**flags: Any) -> int:
 
 
 @batchgen.command()
-@click.argument("run_name", required=False, metavar="[RUN]")
+@click.argument("run_name", required=False, metavar="[RUN]", shell_complete=_runs)
+@_SELECT
+@click.option("-w", "--watch", is_flag=True, help="Look again until it ends.")
 @_JSON
 @_QUIET
 @_VERBOSE
@@ -201,6 +212,16 @@ def validate(**flags: Any) -> int:
 def init(**flags: Any) -> int:
     """Write a manifest to start from, a sheet, and the schema."""
     from batchgen.cli.init import init as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
+@_JSON
+@_QUIET
+def doctor(**flags: Any) -> int:
+    """Check key, balance, clock, disk and extras before a night."""
+    from batchgen.cli.doctor import doctor as command  # noqa: PLC0415 - heavy
 
     return command(**flags)
 

@@ -52,6 +52,7 @@ class Order:
     chosen: dict[str, None] = field(default_factory=dict)
     plan_id: str = ""
     first: Task | None = None
+    first_labels: tuple[str, ...] = ()
     expansion: Expansion | None = None
 
     @property
@@ -77,11 +78,12 @@ class Order:
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
         group = axes[0] if axes else ""
         other = "(included)" if axes else "prompts"
-        meant = selector(self.flags.select)
+        meant = selector(self.flags.select, sheet)
         seen: set[str] = set()
         for task in self.expansion:
             seen |= {task.id, task.slug}
             digest.update(f"{task.id} {task.price}\n".encode())
+            self.first_labels = self.first_labels or tuple(task.labels)
             status = word(tally.states.get(task.id, TaskState()))
             if not meant(task, status) or self._full():
                 continue
@@ -94,6 +96,7 @@ class Order:
             before = known.planned if known else None
             self.plan.add(task, change, task.labels.get(group, other), before)
         self.expansion.verify()
+        self._refuse_nothing(seen)
         self.plan.removed = tuple(
             slug for slug, task in slugs.items() if not {slug, task} & seen
         )
@@ -114,8 +117,26 @@ class Order:
     def _full(self) -> bool:
         return self.flags.limit is not None and len(self.chosen) >= self.flags.limit
 
+    def _refuse_nothing(self, seen: set[str]) -> None:
+        """A selection that means nothing is a slip, not an empty wish."""
+        if self.chosen or not (self.flags.select and seen):
+            return
+        labels = sorted(self.first_labels)
+        raise UsageError(
+            f"no task matches {' or '.join(self.flags.select)}",
+            rule="matches-nothing",
+            advice="Nothing was submitted. Tasks can be chosen by name, by id=, status="
+            + "".join(f", {label}=" for label in labels),
+        )
+
     def _selection(self) -> tuple[object, ...]:
-        return (list(self.flags.select), self.flags.limit)
+        sheets = [
+            sheet(part[1:])
+            for text in self.flags.select
+            for part in text.split(",")
+            if part.startswith("@")
+        ]
+        return (list(self.flags.select), self.flags.limit, *sheets)
 
 
 def place(path: Path, settings: Settings, flags: Flags) -> Order:
@@ -147,6 +168,18 @@ def run_name(name: str, *, live: bool) -> str:
     if name != Path(name).name or name in ("", ".", ".."):
         raise UsageError(f"{name!r} is no name of a run", rule="bad-name")
     return name if live or name.endswith(".sandbox") else f"{name}.sandbox"
+
+
+def sheet(name: str) -> str:
+    """The text of a sheet that a selection names.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {name}: {error}", rule="no-file") from error
 
 
 def policy_of(manifest: Manifest, retry: Sequence[Retry] = ()) -> Policy:

@@ -15,6 +15,7 @@ import click
 from batchgen import moves, report
 from batchgen.buyer import Limits
 from batchgen.cli import question, results, settings
+from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.cli.plan import limits_of, lines
 from batchgen.cli.session import (
@@ -241,6 +242,8 @@ class _Run:
     ) -> int:
         reads = self._wishes.reads or self._order.manifest.reads
         pace = (reads.count, reads.seconds) if reads else (account.profile.reads, 1.0)
+        if unused_proxy(self._settings) and not self._wishes.quiet:
+            _tell(f"note: {PROXY_NOTE}")
         async with connected(account, pace, self._world) as client:
             funds = await first_contact(client, account, _tell)
             self._ask(cap, funds)

@@ -1,8 +1,12 @@
 """`batchgen status`: where a run stands, or all of them. Only reads."""
 
 import json
-from collections.abc import Iterator
-from datetime import datetime
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +14,119 @@ import click
 
 from batchgen import journal, report
 from batchgen.cli import settings
+from batchgen.cli.order import sheet
 from batchgen.errors import UsageError
+from batchgen.events import AttemptAccepted
 from batchgen.models import Catalog, catalog
 from batchgen.money import usd
+from batchgen.profile import WAVESPEED
 from batchgen.records import Record
+from batchgen.selector import selector
+from batchgen.state import TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
+from batchgen.world import iso
+
+_NEW = TaskState()
+_LOOK_AGAIN = 1.0  # seconds
 
 
-def status(*, run_name: str | None, as_json: bool, quiet: bool, verbose: bool) -> int:
+def status(
+    *,
+    run_name: str | None,
+    select: Sequence[str],
+    watch: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
     """Show one run, or a line for each."""
-    del quiet, verbose
     outputs = settings.read().outputs
-    now = datetime.now().astimezone()
     if run_name is None:
-        found = [summary(folder)[0] for folder in _runs(outputs)]
-        if as_json:
-            click.echo(report.to_json(report.runs(found)))
-        elif found:
-            click.echo(report.runs_text(found, now), nl=False)
-        else:
-            click.echo(f"no runs in {outputs}/", err=True)
-        return 0
+        if select or watch:
+            raise UsageError(f"say which run: {_known(outputs)}", rule="no-run")
+        return _all(outputs, as_json=as_json)
     folder = _folder(outputs, run_name)
-    document, tasks, tally = summary(folder)
-    whole = report.status(document, tasks, tally)
+    if watch and not as_json:
+        return _watched(folder, select, verbose=verbose and not quiet)
+    whole = _whole(folder, select)
     if as_json:
         click.echo(report.to_json(whole))
     else:
-        click.echo(report.status_text(whole, now), nl=False)
+        click.echo(_text(whole, listed=bool(select) or verbose), nl=False)
     return 0
+
+
+def _all(outputs: Path, *, as_json: bool) -> int:
+    found = [summary(folder)[0] for folder in _runs(outputs)]
+    if as_json:
+        click.echo(report.to_json(report.runs(found)))
+    elif found:
+        click.echo(report.runs_text(found, datetime.now().astimezone()), nl=False)
+    else:
+        click.echo(f"no runs in {outputs}/", err=True)
+    return 0
+
+
+def _text(whole: report.Status, *, listed: bool) -> str:
+    return report.status_text(whole, datetime.now().astimezone(), listed=listed)
+
+
+def _whole(folder: Path, select: Sequence[str]) -> report.Status:
+    """The run with the selected tasks; the counts are those of the whole run."""
+    document, tasks, tally = summary(folder)
+    meant = selector(select, sheet)
+    chosen = [
+        task for task in tasks if meant(task, word(tally.states.get(task.id, _NEW)))
+    ]
+    return report.status(document, chosen, tally, _expiries(folder, tally))
+
+
+def _watched(folder: Path, select: Sequence[str], *, verbose: bool) -> int:
+    """Show it again whenever the state file grew, until nobody works on it."""
+    screen = sys.stdout.isatty()
+    shown = ""
+    while True:
+        busy = _busy(folder)
+        text = _text(_whole(folder, select), listed=bool(select) or verbose)
+        if text != shown:
+            if screen:
+                click.clear()
+            click.echo(text, nl=False)
+            shown = text
+        if not busy:
+            return 0
+        time.sleep(_LOOK_AGAIN)
+
+
+def _busy(folder: Path) -> bool:
+    """Whether the session that was opened last is still at work."""
+    tally = Tally.of(journal.read(folder, lambda _: None))
+    if tally.session is None or tally.closed is not None:
+        return False
+    if tally.session.host != platform.node():
+        return True  # on another machine: only its own last record tells
+    try:
+        os.kill(tally.session.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _expiries(folder: Path, tally: Tally) -> dict[str, str]:
+    """When the service forgets what is paid for and not collected."""
+    waiting = set(tally.in_flight())
+    bought = {
+        record.event.task: record.at
+        for record in journal.read(folder, lambda _: None)
+        if isinstance(record.event, AttemptAccepted) and record.event.task in waiting
+    }
+    keeps = timedelta(seconds=WAVESPEED.retention)
+    return {
+        task: iso(datetime.fromisoformat(at) + keeps) for task, at in bought.items()
+    }
 
 
 def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
@@ -50,14 +137,15 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
     tally.want(task.id for task in tasks)
     ending = report.exit_code(tally.counts)
     closed = tally.closed
+    opened, last = _session(records)
     document = report.summarise(
         folder.name,
         tasks,
         tally,
         exit=closed.exit if closed else ending.exit,
         reason=closed.reason if closed else ending.reason,
-        started_at=_opened(records),
-        wall_s=0.0,
+        started_at=opened,
+        wall_s=_seconds(opened, last),
         files={"videos": str(folder / "videos"), "state": str(folder / journal.NAME)},
     )
     return document, tasks, tally
@@ -67,10 +155,16 @@ def _warn(text: str) -> None:
     click.echo(f"warning: {text}", err=True)
 
 
-def _opened(records: tuple[Record, ...]) -> str:
-    """When the last session began."""
+def _session(records: Sequence[Record]) -> tuple[str, str]:
+    """When the last session began, and when something last happened."""
     stamps = [record.at for record in records if record.event.t == "SessionOpened"]
-    return stamps[-1] if stamps else "1970-01-01T00:00:00.000Z"
+    opened = stamps[-1] if stamps else "1970-01-01T00:00:00.000Z"
+    return opened, records[-1].at if records else opened
+
+
+def _seconds(since: str, until: str) -> float:
+    span = datetime.fromisoformat(until) - datetime.fromisoformat(since)
+    return max(0.0, span.total_seconds())
 
 
 def _ordered(folder: Path) -> Iterator[Task]:
@@ -114,11 +208,21 @@ def _runs(outputs: Path) -> Iterator[Path]:
         yield from sorted(path.parent for path in outputs.glob(f"*/{journal.NAME}"))
 
 
+def known_runs() -> list[str]:
+    """The names of all runs."""
+    return [folder.name for folder in _runs(settings.read().outputs)]
+
+
+def _known(outputs: Path) -> str:
+    return ", ".join(path.name for path in _runs(outputs)) or "none"
+
+
 def _folder(outputs: Path, name: str) -> Path:
     for folder in (outputs / name, outputs / f"{name}.sandbox", Path(name)):
         if (folder / journal.NAME).is_file():
             return folder
-    known = ", ".join(path.name for path in _runs(outputs)) or "none"
     raise UsageError(
-        f"there is no run {name} in {outputs}/", rule="no-run", advice=f"runs: {known}"
+        f"there is no run {name} in {outputs}/",
+        rule="no-run",
+        advice=f"runs: {_known(outputs)}",
     )

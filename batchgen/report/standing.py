@@ -25,7 +25,7 @@ _STOPPED = {
 }
 
 
-def status_text(document: Status, now: datetime) -> str:
+def status_text(document: Status, now: datetime, *, listed: bool = False) -> str:
     """Where one run stands; what is paid and not collected comes first."""
     counts = document["counts"]
     standing = ", ".join(
@@ -48,7 +48,21 @@ def status_text(document: Status, now: datetime) -> str:
         if row["status"] == "uncertain"
     ]
     lines += [f"  {name:<10} {path}" for name, path in document["files"].items()]
+    if listed:
+        lines += ["", *_listing(document)]
     return page(lines)
+
+
+def _listing(document: Status) -> Iterator[str]:
+    """One line a task: where it stands, what it cost, what it left or what failed."""
+    rows = document["tasks"]
+    columns = max((terminal.width(row["slug"]) for row in rows), default=0)
+    for row in rows:
+        slug = terminal.left(row["slug"], columns)
+        error = row["error"]
+        rest = f"{error['kind']}: {error['message']}" if error else row["file"] or ""
+        cost = money(row["cost_usd"])
+        yield f"  {row['status']:<11} {slug}  {cost:>8}  {rest}".rstrip()
 
 
 _LEFT, _RIGHT = terminal.left, terminal.right
