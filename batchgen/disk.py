@@ -1,13 +1,46 @@
-"""The dozen calls through which batchgen touches its state on disk.
+"""The calls through which batchgen touches its state and its clips on disk.
 
 They stand behind one object so that a test can hand in a disk which dies after so
-many bytes, runs full, or forgets what was not synced.
+many bytes, runs full, or forgets what was not synced. A handle is a number that only
+the disk that gave it understands.
 """
 
+import fcntl
 import os
 import shutil
+import stat
 import sys
+from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a name stands for.
+
+    Attributes:
+        size: in bytes.
+        kind: `file`, `folder`, `link` or `other`.
+        links: how many names it has.
+        owner: numeric user id.
+        mode: the permission bits.
+        inode: device and number; equal for two names of one file.
+    """
+
+    size: int
+    kind: str
+    links: int
+    owner: int
+    mode: int
+    inode: tuple[int, int]
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return self.kind == "file"
 
 
 class Disk:
@@ -25,6 +58,10 @@ class Disk:
         """Write; may be short without an exception when space runs out."""
         return os.write(handle, data)
 
+    def pread(self, handle: int, length: int, offset: int) -> bytes:
+        """Read at an offset; short at the end of the file."""
+        return os.pread(handle, length, offset)
+
     def pwrite(self, handle: int, data: bytes, offset: int) -> int:
         """Write at an offset."""
         return os.pwrite(handle, data, offset)
@@ -33,16 +70,55 @@ class Disk:
         """Current length of the file."""
         return os.fstat(handle).st_size
 
+    def entry(self, handle: int) -> Entry:
+        """What an open file is."""
+        return _entry(os.fstat(handle))
+
+    def find(self, path: Path) -> Entry | None:
+        """What stands at a path, a link not followed; None if nothing does."""
+        try:
+            return _entry(path.lstat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, folder: Path) -> list[str]:
+        """What is in a folder, sorted; nothing if there is no folder."""
+        try:
+            return sorted(path.name for path in folder.iterdir())
+        except FileNotFoundError:
+            return []
+
+    def reader(self, path: Path) -> BufferedIOBase:
+        """A file to read from and seek in; a link is not followed."""
+        return os.fdopen(self.open(path, os.O_RDONLY), "rb")
+
+    def lock(self, handle: int) -> None:
+        """Take the file for this process alone; BlockingIOError if it is taken.
+
+        Closing the handle, or death, gives it back.
+        """
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def mkdir(self, folder: Path, mode: int = 0o777) -> None:
+        """Make one folder; FileExistsError if the name is taken."""
+        folder.mkdir(mode)
+
+    def allocate(self, handle: int, length: int) -> None:
+        """Fill a file with so many bytes that are really there."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, length)
+        else:
+            while (size := self.size(handle)) < length:
+                self.write(handle, bytes(min(length - size, 1 << 16)))
+
     def free(self, folder: Path) -> int:
         """Bytes that may still be written below a folder."""
         return shutil.disk_usage(folder).free
 
     def is_at(self, handle: int, path: Path) -> bool:
         """Whether the open file is still the one at this path."""
-        try:
-            return os.path.samestat(os.fstat(handle), path.stat())
-        except FileNotFoundError:
-            return False
+        there = self.find(path)
+        return there is not None and there.inode == self.entry(handle).inode
 
     def truncate(self, handle: int, length: int) -> None:
         """Cut the file."""
@@ -51,8 +127,7 @@ class Disk:
     def sync(self, handle: int) -> None:
         """Bring the data to the platter."""
         if sys.platform == "darwin":
-            import fcntl  # noqa: PLC0415 - only where plain fsync stops at the drive
-
+            # Plain fsync stops at the drive there.
             fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
         else:
             os.fdatasync(handle)
@@ -76,3 +151,58 @@ class Disk:
     def rename(self, source: Path, target: Path) -> None:
         """Move a file inside one file system."""
         source.rename(target)
+
+
+def make_folders(disk: Disk, folder: Path) -> list[Path]:
+    """Make a folder with its parents; those that were missing, innermost first."""
+    missing = []
+    for one in (folder, *folder.parents):
+        if disk.find(one) is not None:
+            break
+        missing.append(one)
+    for one in reversed(missing):
+        try:
+            disk.mkdir(one)
+        except FileExistsError:
+            continue  # another process was faster
+    return missing
+
+
+def write_all(disk: Disk, handle: int, data: bytes) -> None:
+    """Write every byte, in as many calls as it takes."""
+    while data:
+        data = data[disk.write(handle, data) :]
+
+
+def read_all(disk: Disk, path: Path) -> bytes:
+    """The content of a file; a link is not followed."""
+    with disk.reader(path) as file:
+        return file.read()
+
+
+def read_open(disk: Disk, handle: int) -> bytes:
+    """The content of an open file, whatever its name stands for by now."""
+    blocks = []
+    offset = 0
+    while block := disk.pread(handle, _BLOCK, offset):
+        blocks.append(block)
+        offset += len(block)
+    return b"".join(blocks)
+
+
+def _entry(found: os.stat_result) -> Entry:
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        kind = "file"
+    elif stat.S_ISDIR(mode):
+        kind = "folder"
+    else:
+        kind = "link" if stat.S_ISLNK(mode) else "other"
+    return Entry(
+        size=found.st_size,
+        kind=kind,
+        links=found.st_nlink,
+        owner=found.st_uid,
+        mode=stat.S_IMODE(mode),
+        inode=(found.st_dev, found.st_ino),
+    )

@@ -6,7 +6,6 @@ no background task, and a hundred waiting records cost one sync.
 """
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from zlib import crc32
 
 import anyio
 
+from batchgen.disk import Disk, make_folders, read_all, read_open, write_all
 from batchgen.errors import (
     BatchgenError,
     JournalDamaged,
@@ -80,12 +80,11 @@ class Journal:
         return journal
 
     def _take(self) -> None:
-        self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._made = make_folders(self._disk, self.folder)
         self._handle = self._disk.open(self.path, _OPEN)
         self._lock = self._disk.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         self._claim()
-        data = self.path.read_bytes()
+        data = read_open(self._disk, self._handle)
         found = replay(data)
         _refuse_rollback(self._mark(), found, data)
         self.records = found.records
@@ -100,22 +99,23 @@ class Journal:
         collide.
         """
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._disk.lock(self._handle)
+            self._disk.lock(self._lock)
         except BlockingIOError as error:
-            holder = os.pread(self._lock, 256, _MARK_SIZE).decode("utf-8", "replace")
+            held = self._disk.pread(self._lock, 256, _MARK_SIZE)
+            holder = held.decode("utf-8", "replace")
             raise JournalLocked(
                 f"{self.folder.name} is already running: {holder.strip()}",
                 advice=f"watch it with: batchgen status {self.folder.name}",
             ) from error
-        if os.fstat(self._handle).st_ino != self.path.stat().st_ino:
+        if not self._disk.is_at(self._handle, self.path):
             raise JournalLocked(f"{self.folder.name} was moved while it was opened")
         holder = f"process {os.getpid()} on {self._host} since {self._stamp()}"
         self._disk.pwrite(self._lock, holder.ljust(192).encode(), _MARK_SIZE)
 
     def _mark(self) -> tuple[int, int] | None:
         """The high-water mark: number and length of what was once durable."""
-        words = os.pread(self._lock, _MARK_SIZE, 0).split()
+        words = self._disk.pread(self._lock, _MARK_SIZE, 0).split()
         if len(words) != 3 or words[2] != b"%08x" % crc32(b" ".join(words[:2])):  # noqa: PLR2004
             return None
         return int(words[0]), int(words[1])
@@ -124,8 +124,7 @@ class Journal:
         self._length = self._disk.size(self._handle)
         if found.torn:
             kept = self.folder / f"torn-{found.last + 1}-{crc32(found.torn):08x}"
-            kept.write_bytes(found.torn)
-            kept.chmod(0o600)
+            self._keep(kept, found.torn)
             self._disk.truncate(self._handle, found.keep)
             self._length = found.keep
             self._disk.sync(self._handle)
@@ -133,6 +132,15 @@ class Journal:
         elif found.unended:
             self._queue.append(b"\n")
         self._write(self._drain(), self._next - 1)
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        """Put evidence beside the journal."""
+        handle = self._disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            write_all(self._disk, handle, data)
+            self._disk.sync(handle)
+        finally:
+            self._disk.close(handle)
 
     def append(self, event: Event) -> int:
         """Queue an event; returns its number, for `durable`.
@@ -269,7 +277,7 @@ def read(folder: Path, warn: Callable[[str], None] | None = None) -> tuple[Recor
         StoreError: it cannot be read.
     """
     try:
-        data = (folder / NAME).read_bytes()
+        data = read_all(Disk(), folder / NAME)
     except FileNotFoundError:
         return ()
     except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from batchgen.disk import Disk
+from batchgen.disk import Disk, Entry, make_folders
 from batchgen.errors import StoreError
 from batchgen.events import Move, OutputsMoved, SavedFile, TaskPlanned
 from batchgen.state import Status, TaskState
@@ -120,30 +120,38 @@ def _previous(file: SavedFile, task: str) -> str:
 def _carry(videos: Path, file: SavedFile, target: str, disk: Disk) -> str | None:
     """Where the file is now; None if it is nowhere."""
     source, wanted = videos / file.name, videos / target
-    if not source.exists():
+    there = disk.find(source)
+    if there is None:
         homes = (target, _with_hash(target, file))
-        return next((name for name in homes if _is(videos / name, file)), None)
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+        return next((name for name in homes if _is(videos / name, file, disk)), None)
+    make_folders(disk, wanted.parent)
     # The same file under both names: a crash came between link and unlink.
-    if wanted.exists() and not wanted.samefile(source):
+    if not _free_for(disk, wanted, there):
         wanted = videos / _with_hash(target, file)
     if wanted == source:
         return file.name
-    if not wanted.exists():
+    if disk.find(wanted) is None:
         disk.link(source, wanted)
-    if not wanted.samefile(source):
+    if not _free_for(disk, wanted, there):
         return file.name  # both names are taken: it stays where it is
     disk.sync_folder(wanted.parent)
     disk.unlink(source)
     disk.sync_folder(source.parent)
     beside = source.with_suffix(".json")
-    if beside.exists():
+    if disk.find(beside) is not None:
         disk.rename(beside, wanted.with_suffix(".json"))
     return wanted.relative_to(videos).as_posix()
 
 
-def _is(path: Path, file: SavedFile) -> bool:
-    if not path.is_file() or path.stat().st_size != file.bytes:
+def _free_for(disk: Disk, name: Path, file: Entry) -> bool:
+    """Whether a name is free, or stands for this very file."""
+    there = disk.find(name)
+    return there is None or there.inode == file.inode
+
+
+def _is(path: Path, file: SavedFile, disk: Disk) -> bool:
+    entry = disk.find(path)
+    if entry is None or not entry.is_file or entry.size != file.bytes:
         return False
-    with path.open("rb") as content:
+    with disk.reader(path) as content:
         return hashlib.file_digest(content, "sha256").hexdigest() == file.sha256

@@ -8,10 +8,8 @@ import errno
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +17,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from batchgen import mp4
-from batchgen.disk import Disk
+from batchgen.disk import Disk, read_all, write_all
 from batchgen.errors import StoreError, Unavailable
 from batchgen.events import SavedFile
 
@@ -74,7 +72,7 @@ class Part:
         self._handle = -1
         self._digest = hashlib.sha256()
         with suppress(OSError, ValueError):
-            self.note = Note.model_validate_json(self._note_path.read_bytes())
+            self.note = Note.model_validate_json(read_all(disk, self._note_path))
 
     def adopted(self, asked: str) -> SavedFile | None:
         """The final file, if a crash came after it was verified and got its name."""
@@ -83,7 +81,7 @@ class Part:
         with on_disk(self.target):
             for name in self._names(self.note.sha256):
                 if self._sum(name) == self.note.sha256:
-                    return self._settle(name, name.stat().st_size)
+                    return self._settle(name)
         return None
 
     def open(self) -> None:
@@ -91,8 +89,8 @@ class Part:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         with on_disk(self.path):
             self._handle = self._disk.open(self.path, flags, 0o644)
-            status = os.fstat(self._handle)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            entry = self._disk.entry(self._handle)
+            if not entry.is_file or entry.links > 1:
                 # It is a finished file under its first name: not to be written to.
                 self.close()
                 self._disk.unlink(self.path)
@@ -141,7 +139,7 @@ class Part:
         """Go on where the earlier attempt ended."""
         with on_disk(self.path):
             self._disk.truncate(self._handle, self._kept)
-            with self._reading(self.path) as file:
+            with self._disk.reader(self.path) as file:
                 self._digest = hashlib.file_digest(file, "sha256")
             self.size = self._kept
             self._tell(synced=min(self.note.synced, self._kept), boot=self._boot)
@@ -175,7 +173,7 @@ class Part:
             self.discard(Note())
             raise BadClip(too_big(self.target.name))
         with on_disk(self.path):
-            _write(self._disk, self._handle, bytes(block))
+            write_all(self._disk, self._handle, bytes(block))
         self._digest.update(block)
         self.size += len(block)
         if self.size - self.note.synced >= SYNC_EVERY:
@@ -184,7 +182,7 @@ class Part:
     def finish(self) -> SavedFile:
         """Verify the whole part, and give it its final name."""
         self._sync()
-        with on_disk(self.path), self._reading(self.path) as file:
+        with on_disk(self.path), self._disk.reader(self.path) as file:
             sized = self.note.total is not None
             problem = mp4.flaw(file, self.size, open_end=sized)
         if problem:
@@ -194,9 +192,9 @@ class Part:
             for name in self._names(self.note.sha256):
                 with suppress(FileExistsError):
                     self._link(name)
-                    return self._settle(name, self.size)
+                    return self._settle(name)
                 if self._sum(name) == self.note.sha256:
-                    return self._settle(name, self.size)
+                    return self._settle(name)
         raise StoreError(f"{self.target}: another file has this name")
 
     def discard(self, note: Note) -> None:
@@ -253,9 +251,9 @@ class Part:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         handle = self._disk.open(name, flags, 0o644)
         try:
-            with self._reading(self.path) as file:
+            with self._disk.reader(self.path) as file:
                 while block := file.read(BLOCK):
-                    _write(self._disk, handle, block)
+                    write_all(self._disk, handle, block)
             self._disk.sync(handle)
         except BaseException:
             self._disk.unlink(name)
@@ -265,19 +263,21 @@ class Part:
 
     def _begins_with(self, name: Path) -> bool:
         """Whether a file is the beginning of this one, and no more."""
-        if not name.is_file() or name.stat().st_size >= self.size:
+        entry = self._disk.find(name)
+        if entry is None or not entry.is_file or entry.size >= self.size:
             return False
-        with self._reading(name) as file, self._reading(self.path) as part:
+        with self._disk.reader(name) as file, self._disk.reader(self.path) as part:
             while block := file.read(BLOCK):
                 if block != part.read(len(block)):
                     return False
         return True
 
-    def _settle(self, name: Path, size: int) -> SavedFile:
+    def _settle(self, name: Path) -> SavedFile:
         """Make the final name durable and sweep; the last thing that can fail."""
         handle = self._disk.open(name, os.O_RDONLY)
         try:
             self._disk.sync(handle)
+            size = self._disk.size(handle)
         finally:
             self._disk.close(handle)
         with suppress(FileNotFoundError):
@@ -292,16 +292,11 @@ class Part:
 
     def _sum(self, path: Path) -> str:
         """The SHA-256 of a regular file, empty if there is none of that name."""
-        try:
-            if not stat.S_ISREG(path.lstat().st_mode):
-                return ""
-            with self._reading(path) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
+        entry = self._disk.find(path)
+        if entry is None or not entry.is_file:
             return ""
-
-    def _reading(self, path: Path) -> BufferedReader:
-        return os.fdopen(self._disk.open(path, os.O_RDONLY), "rb")
+        with self._disk.reader(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_sidecar(
@@ -330,17 +325,12 @@ def on_disk(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
-def _write(disk: Disk, handle: int, data: bytes) -> None:
-    while data:
-        data = data[disk.write(handle, data) :]
-
-
 def _replace(disk: Disk, path: Path, data: bytes, *, sync: bool) -> None:
     """Exchange a small file in one move."""
     fresh = path.with_name(f"{path.name}.tmp")
     handle = disk.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
-        _write(disk, handle, data)
+        write_all(disk, handle, data)
         if sync:
             disk.sync(handle)
     finally:

@@ -15,6 +15,7 @@ import httpx
 
 from batchgen.answers import Prediction
 from batchgen.client import Client
+from batchgen.disk import make_folders
 from batchgen.downloads import LinkExpired, fetch
 from batchgen.errors import NotSent, Refused, Unavailable, Uncertain
 from batchgen.events import (
@@ -205,7 +206,7 @@ class Local:
         for number, url in enumerate(found.urls, 1):
             name = numbered(step.task.output, number)
             target = self._videos / name
-            await run_sync(partial(target.parent.mkdir, parents=True, exist_ok=True))
+            await run_sync(make_folders, self._world.disk, target.parent)
             saved: SavedFile = await run_sync(
                 partial(
                     fetch,
@@ -232,7 +233,7 @@ class Local:
         """A sidecar makes each file self-explaining after it leaves the folder."""
         for file in event.files:
             path = (self._videos / file.name).with_suffix(".json")
-            write_sidecar(path, self._sidecar(step, found, file))
+            write_sidecar(path, self._sidecar(step, found, file), disk=self._world.disk)
 
     def _sidecar(
         self, step: Download, found: Prediction, file: SavedFile
