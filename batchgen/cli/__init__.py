@@ -74,9 +74,24 @@ def _runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
     return [name for name in known_runs() if name.startswith(incomplete)]
 
 
+def _colour(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from batchgen.cli.colour import wish  # noqa: PLC0415 - only when asked for
+
+    return wish(ctx, param, value)
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Start, problems and end.")
 _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Say more.")
+_COLOR = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    callback=_colour,
+    expose_value=False,
+    help="Colour; NO_COLOR is obeyed, too.",
+)
+_COMMON = _options(_JSON, _QUIET, _VERBOSE, _COLOR)
 _MANIFEST = click.argument("manifest", type=click.Path(path_type=Path, allow_dash=True))
 _SELECT = click.option(
     "-s",
@@ -121,9 +136,7 @@ def batchgen() -> None:
 @_CHOICE
 @click.option("--tasks", "as_tasks", is_flag=True, help="The expansion as JSONL.")
 @click.option("--sandbox", is_flag=True, help="As `run --sandbox` would do it.")
-@_JSON
-@_QUIET
-@_VERBOSE
+@_COMMON
 def plan(**flags: Any) -> int:
     """Check a manifest, expand it, compare with the run, price it. Spends nothing."""
     from batchgen.cli.plan import plan as command  # noqa: PLC0415 - heavy
@@ -155,9 +168,7 @@ def plan(**flags: Any) -> int:
     metavar="calm|flaky|down|FILE",
     help="How the sandbox behaves.",
 )
-@_JSON
-@_QUIET
-@_VERBOSE
+@_COMMON
 def run(**flags: Any) -> int:
     """Buy, watch and fetch whatever of the plan is not done."""
     from batchgen.cli.run import run as command  # noqa: PLC0415 - heavy
@@ -169,9 +180,7 @@ def run(**flags: Any) -> int:
 @click.argument("run_name", required=False, metavar="[RUN]", shell_complete=_runs)
 @_SELECT
 @click.option("-w", "--watch", is_flag=True, help="Look again until it ends.")
-@_JSON
-@_QUIET
-@_VERBOSE
+@_COMMON
 def status(**flags: Any) -> int:
     """Show where a run stands, or all of them."""
     from batchgen.cli.status import status as command  # noqa: PLC0415 - heavy
@@ -190,9 +199,7 @@ def status(**flags: Any) -> int:
 @click.option("--encoding", metavar="E", help="Of sheets that are not UTF-8.")
 @click.option("--sandbox", is_flag=True, help="As `run --sandbox` would take it.")
 @click.option("--max-tasks", type=click.IntRange(min=1), default=10_000, metavar="N")
-@_JSON
-@_QUIET
-@_VERBOSE
+@_COMMON
 def validate(**flags: Any) -> int:
     """Show everything that is wrong with manifests."""
     from batchgen.cli.validate import validate as command  # noqa: PLC0415 - heavy
@@ -207,8 +214,7 @@ def validate(**flags: Any) -> int:
     metavar="[DIR]",
     type=click.Path(path_type=Path),
 )
-@_JSON
-@_QUIET
+@_COMMON
 def init(**flags: Any) -> int:
     """Write a manifest to start from, a sheet, and the schema."""
     from batchgen.cli.init import init as command  # noqa: PLC0415 - heavy
@@ -217,8 +223,7 @@ def init(**flags: Any) -> int:
 
 
 @batchgen.command()
-@_JSON
-@_QUIET
+@_COMMON
 def doctor(**flags: Any) -> int:
     """Check key, balance, clock, disk and extras before a night."""
     from batchgen.cli.doctor import doctor as command  # noqa: PLC0415 - heavy

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 from zoneinfo import available_timezones
 
 import anyio
-import click
 
 from batchgen import terminal
 from batchgen.cli import exits, settings
+from batchgen.cli.colour import say
 from batchgen.cli.session import Account, connected, first_contact
 from batchgen.cli.settings import Settings
 from batchgen.errors import ApiError
@@ -43,8 +43,9 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def doctor(*, as_json: bool, quiet: bool) -> int:
+def doctor(*, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Look at everything, tell it, and end with 0 unless something is broken."""
+    del verbose  # it says all there is
     env = settings.read()
     checks = [*_account(env), *_disk(env), *_machine(env)]
     failed = [check for check in checks if check.level == "fail"]
@@ -55,7 +56,7 @@ def doctor(*, as_json: bool, quiet: bool) -> int:
         return code
     for check in checks:
         if not (quiet and check.level == "ok"):
-            click.echo(text_of(check))
+            say(text_of(check))
     return code
 
 

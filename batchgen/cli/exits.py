@@ -5,6 +5,7 @@ import traceback
 
 import click
 
+from batchgen.cli.colour import say
 from batchgen.errors import (
     ApiError,
     BatchgenError,
@@ -95,6 +96,6 @@ def _mistakes(error: ManifestError, *, command: str, as_json: bool) -> int:
 
 def _say(text: str) -> None:
     try:
-        click.echo(text, err=True)
+        say(text, err=True)
     except OSError:
         sys.stderr = None  # nobody listens any more

@@ -46,8 +46,9 @@ TMB-02,tumbler,brushed steel,with a soft evening reflection
 """
 
 
-def init(*, folder: Path, as_json: bool, quiet: bool) -> int:
+def init(*, folder: Path, as_json: bool, quiet: bool, verbose: bool) -> int:
     """Write the files, or none of them if one is there already."""
+    del verbose  # it says all there is
     texts = {
         folder / MANIFEST: _CAMPAIGN.format(
             schema=schema.NAME, sheet=SHEET, name=_name(folder)

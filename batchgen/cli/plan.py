@@ -11,6 +11,7 @@ import click
 from batchgen import journal, report
 from batchgen.buyer import Limits
 from batchgen.cli import exits, settings
+from batchgen.cli.colour import say
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
@@ -51,13 +52,13 @@ def plan(
         return 0
     if order.findings and not (quiet or as_json):
         found = order.findings
-        click.echo(render(found, sources(found, encoding)) + "\n", err=True)
+        say(render(found, sources(found, encoding)) + "\n", err=True)
     cap = cap_of(order.manifest, None, env.ceiling)
     if as_json:
         exits.answer("plan", 0, "done", **document(order, tally, cap))
     else:
         page = replace(quote(order, tally, cap, manifest), detailed=verbose)
-        click.echo(report.plan_text(page), nl=False)
+        say(report.plan_text(page), nl=False)
     return 0
 
 

@@ -15,6 +15,7 @@ import click
 from batchgen import moves, report
 from batchgen.buyer import Limits
 from batchgen.cli import question, results, settings
+from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
 from batchgen.cli.plan import limits_of, lines
@@ -133,7 +134,7 @@ class _Run:
     def _warn(self) -> None:
         found = self._order.findings
         if found and not self._wishes.quiet:
-            click.echo(render(found, sources(found)) + "\n", err=True)
+            say(render(found, sources(found)) + "\n", err=True)
 
     def _missing(self) -> Iterator[OutputsMissing]:
         """Clips that somebody deleted: fetched again for nothing, if that can be."""
@@ -340,7 +341,7 @@ class _Run:
             text = report.end_text(
                 document, tasks, self._tally, command=self._command()
             )
-            click.echo(text, nl=False)
+            say(text, nl=False)
         return ending.exit
 
     def _command(self) -> str:
@@ -363,4 +364,4 @@ def _whole(videos: Path, file: SavedFile) -> bool:
 
 
 def _tell(text: str) -> None:
-    click.echo(text, err=True)
+    say(text, err=True)

@@ -14,6 +14,7 @@ import click
 
 from batchgen import journal, report
 from batchgen.cli import settings
+from batchgen.cli.colour import say
 from batchgen.cli.order import sheet
 from batchgen.errors import UsageError
 from batchgen.events import AttemptAccepted
@@ -53,7 +54,7 @@ def status(
     if as_json:
         click.echo(report.to_json(whole))
     else:
-        click.echo(_text(whole, listed=bool(select) or verbose), nl=False)
+        say(_text(whole, listed=bool(select) or verbose), nl=False)
     return 0
 
 
@@ -92,7 +93,7 @@ def _watched(folder: Path, select: Sequence[str], *, verbose: bool) -> int:
         if text != shown:
             if screen:
                 click.clear()
-            click.echo(text, nl=False)
+            say(text, nl=False)
             shown = text
         if not busy:
             return 0
@@ -152,7 +153,7 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
 
 
 def _warn(text: str) -> None:
-    click.echo(f"warning: {text}", err=True)
+    say(f"warning: {text}", err=True)
 
 
 def _session(records: Sequence[Record]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import click
 
 from batchgen import findings
 from batchgen.cli import exits, settings
+from batchgen.cli.colour import say
 from batchgen.cli.order import Flags, place
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, render
@@ -35,7 +36,7 @@ def validate(
         more = _check(path, flags)
         found += more
         if more and not as_json:
-            click.echo(render(more, sources(more, encoding)), err=True)
+            say(render(more, sources(more, encoding)), err=True)
         elif not (quiet or as_json):
             click.echo(f"{path}: no mistakes", err=True)
     failed = any(finding.severity == "error" for finding in found)
