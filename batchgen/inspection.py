@@ -44,7 +44,7 @@ def _unknown_model(origin: Origin, name: str, catalog: Catalog) -> Finding:
     known = [word for model in catalog for word in (model.alias, model.id)]
     meant = near(name, known, cutoff=0.5)
     label = f"did you mean `{meant}`?" if meant else ""
-    advice = f"the catalog has {listed(known)}"
+    advice = f"the catalog has {listed(model.alias for model in catalog)}"
     return origin.error(
         "unknown-model", f"unknown model `{name}`", label, advice=advice
     )

@@ -96,7 +96,7 @@ def unknown_model(name: object, origin: Origin, catalog: Catalog) -> Finding:
         "unknown-model",
         f"unknown model `{shown(name)}`",
         f"did you mean `{meant}`?" if meant else "",
-        advice=f"the catalog has {listed(known)}",
+        advice=f"the catalog has {listed(model.alias for model in catalog)}",
     )
 
 

@@ -4,6 +4,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
+import goldens
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from batchgen import models
 from batchgen.errors import CatalogError
 from batchgen.models import Catalog, Model, canonical, checks
 from batchgen.models.checks import RULES
-from batchgen.money import usd
+from batchgen.money import plain, usd
 
 KLING = models.catalog()[models.DEFAULT_MODEL]
 
@@ -44,6 +45,150 @@ def test_every_field_has_a_frozen_default_or_is_required(model: Model) -> None:
     assert {*model.fields} <= frozen
     assert {*model.send} <= {*model.identity_defaults}
     assert {*model.rules} <= {*RULES, "absent-field"}
+
+
+FAMILY = {
+    # alias: price of 5 s, with sound, pixels of the short side; reference section 9.5
+    "kling-4k": ("2.10", "2.10", 2160),
+    "kling-4k-i2v": ("2.10", "2.10", 2160),
+    "kling-o3-4k": ("2.10", "2.10", 2160),
+    "kling-o3-4k-i2v": ("2.10", "2.10", 2160),
+    "kling-o3-4k-ref": ("2.10", "2.10", 2160),
+    "kling-pro": ("0.56", "0.84", 1080),
+    "kling-pro-i2v": ("0.56", "0.84", 1080),
+    "kling-std": ("0.42", "0.63", 720),
+    "kling-std-i2v": ("0.42", "0.63", 720),
+    "kling-o3-pro": ("0.56", "0.70", 1080),
+    "kling-o3-pro-i2v": ("0.56", "0.70", 1080),
+    "kling-o3-pro-ref": ("0.56", "0.70", 1080),
+    "kling-o3-std": ("0.42", "0.56", 720),
+    "kling-o3-std-i2v": ("0.42", "0.56", 720),
+    "kling-o3-std-ref": ("0.42", "0.56", 720),
+    "kling-elements": ("0.01", "0.01", 0),
+    "kling-elements-advanced": ("0.01", "0.01", 0),
+}
+
+
+def test_the_family_is_whole_and_costs_what_the_vendor_says() -> None:
+    five = {"duration": 5}
+    assert {
+        model.alias: (
+            plain(model.price.of(five)),
+            plain(model.price.of(five | {"sound": True})),
+            model.resolution,
+        )
+        for model in models.catalog()
+    } == FAMILY
+    assert len({model.id for model in models.catalog()}) == len(FAMILY)
+
+
+def test_no_default_that_identities_rest_on_ever_changes() -> None:
+    """If this fails, clips that were paid for would be bought again: only add."""
+    golden = json.loads((goldens.FOLDER / "identity_defaults.json").read_text())
+    for name, frozen in golden.items():
+        found = models.catalog()[name].identity_defaults
+        assert {key: found.get(key) for key in frozen} == frozen
+    assert {*golden} == {model.id for model in models.catalog()}
+
+
+@pytest.mark.parametrize("model", list(models.catalog()), ids=lambda model: model.id)
+def test_every_edition_is_understood(model: Model) -> None:
+    for edition in model.editions:
+        for name, schema in edition.properties.items():
+            if name in model.absent:
+                found = model.mistakes({"prompt": "a", name: ["1"]}, live=True)
+                assert [mistake.rule for mistake in found] == ["absent-field"]
+            for choice in schema.get("enum", ()):
+                (chosen,) = model.canonical({name: choice}).values() or [choice]
+                assert chosen in model.schema["properties"][name]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "fields", "rule", "message"),
+    [
+        ("kling-4k", {"image": "a.jpg"}, "unknown-key", "Kling V3.0 4K takes no image"),
+        (
+            "kling-o3-4k",
+            {"cfg_scale": 0.6},
+            "unknown-key",
+            "Kling O3 4K takes no cfg_scale",
+        ),
+        (
+            "kling-o3-std-ref",
+            {"negative_prompt": "rain"},
+            "unknown-key",
+            "Kling O3 Standard reference-to-video takes no negative_prompt",
+        ),
+        (
+            "kling-o3-std",
+            {"element_list": ["1"]},
+            "unknown-key",
+            "Kling O3 Standard takes no element_list",
+        ),
+        (
+            "kling-4k-i2v",
+            {"image": "a.jpg", "aspect_ratio": "1:1"},
+            "unknown-key",
+            "Kling V3.0 4K image-to-video takes no aspect_ratio",
+        ),
+        (
+            "kling-pro-i2v",
+            {},
+            "missing-key",
+            "Kling V3.0 Pro image-to-video needs `image`",
+        ),
+        (
+            "kling-o3-4k",
+            {"element_list": ["1", "2", "3", "4"]},
+            "too-many-items",
+            "element_list has 4 entries, but 3 is the limit",
+        ),
+        (
+            "kling-o3-4k-ref",
+            {"images": ["a"] * 8},
+            "too-many-items",
+            "images has 8 entries, but 7 is the limit",
+        ),
+    ],
+)
+def test_fields_are_taken_only_where_the_model_has_them(
+    alias: str, fields: dict[str, Any], rule: str, message: str
+) -> None:
+    found = models.catalog()[alias].mistakes({"prompt": "A fox"} | fields, live=True)
+    assert [(one.rule, one.message) for one in found] == [(rule, message)]
+
+
+def test_a_last_frame_and_scenes_do_not_go_together() -> None:
+    fields = {"image": "a.jpg", "end_image": "b.jpg", "multi_prompt": ["a", "b"]}
+    (found,) = models.catalog()["kling-4k-i2v"].mistakes(fields, live=True)
+    assert found.rule == "not-together"
+    assert list(models.catalog()["kling-o3-4k-i2v"].mistakes(fields, live=True)) == []
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["The mug steams", "<<<element_1>>> steams", "Element 1 steams on a sill"],
+)
+def test_an_element_is_named_in_any_of_three_ways(prompt: str) -> None:
+    fields = {"prompt": prompt, "element_list": ["Mug"]}
+    assert list(models.catalog()["kling-o3-4k"].mistakes(fields, live=True)) == []
+
+
+def test_an_entry_extends_another_and_refers_to_shared_fields() -> None:
+    entry = {
+        "extends": "kling-v3.0-4k-text-to-video.json",
+        "alias": "short",
+        "schema": {
+            "properties": {
+                "duration": {"$ref": "shared/fields.json#/duration", "maximum": 10}
+            }
+        },
+    }
+    model = models.read(json.dumps(entry), "x.json")
+    assert (model.alias, model.price) == ("short", KLING.price)
+    assert model.schema["properties"] == {
+        "duration": {**KLING.schema["properties"]["duration"], "maximum": 10}
+    }
 
 
 def test_models_are_found_by_id_and_alias() -> None:

@@ -251,6 +251,9 @@ def element_named(fields: Mapping[str, Any]) -> _Found:
     ).casefold()
     for index, element in enumerate(elements if isinstance(elements, list) else ()):
         name = element.get("element_id") if isinstance(element, Mapping) else None
+        place = index + 1
+        if f"<<<element_{place}>>>" in said or f"element {place}" in said:
+            continue
         if isinstance(name, str) and not name.isdigit() and name.casefold() not in said:
             message = f"the prompt never names the element {shown(name)}"
             label = "say its name where it appears"
@@ -258,10 +261,22 @@ def element_named(fields: Mapping[str, Any]) -> _Found:
             yield Mistake(path, "unnamed-element", message, label, severity="warning")
 
 
-NEEDS = {"scene-length": "multi_prompt", "element-named": "element_list"}
+def end_image_alone(fields: Mapping[str, Any]) -> _Found:
+    """A last frame belongs to a clip of one scene."""
+    if fields.get("end_image") and fields.get("multi_prompt"):
+        message = "end_image and scenes do not go together"
+        yield Mistake(("end_image",), "not-together", message)
+
+
+NEEDS = {
+    "scene-length": "multi_prompt",
+    "element-named": "element_list",
+    "end-image-alone": "end_image",
+}
 RULES: dict[str, Rule] = {
     "prompt-or-scenes": prompt_or_scenes,
     "scene-length": scene_length,
     "long-prompt": long_prompt,
     "element-named": element_named,
+    "end-image-alone": end_image_alone,
 }
