@@ -87,6 +87,12 @@ class SessionOpened(_Fact):
     endpoint: str
     key: str = ""
     clock_offset_ms: int = 0
+    # One calendar start may be several sessions: what crashed or was interrupted goes
+    # on under the money and the deadline of the session it continues.
+    continues: bool = False
+    session_cap: Money | None = None
+    session_spent: Money = 0
+    deadline: str = ""
 
 
 class SessionClosed(_Fact):
@@ -136,6 +142,7 @@ class AttemptAccepted(_Attempt):
     server_date: str = ""
     latency_ms: int | None = None
     note: str = ""
+    by: str = ""
 
 
 class AttemptRefused(_Attempt):
@@ -245,6 +252,13 @@ class Repaired(_Fact):
     kept: str
 
 
+class ClockJumped(_Fact):
+    """The time of day and the clock that nobody sets came apart by so much."""
+
+    t: Literal["ClockJumped"] = "ClockJumped"
+    ahead_ms: int
+
+
 TaskEvent = (
     TaskPlanned
     | AttemptStarted
@@ -263,7 +277,7 @@ TaskEvent = (
 )
 """Everything that happens to one task."""
 
-RunEvent = SessionOpened | SessionClosed | Repaired
+RunEvent = SessionOpened | SessionClosed | Repaired | ClockJumped
 """Everything that happens to the run as a whole."""
 
 Event = TaskEvent | RunEvent

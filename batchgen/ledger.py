@@ -32,10 +32,19 @@ class Account(StrEnum):
 
 
 class Ledger:
-    """Every attempt's money, in one of four accounts, against one cap."""
+    """Every attempt's money, in one of four accounts, against the caps.
+
+    Attributes:
+        cap: for the whole life of the run.
+        session_cap: for one calendar start, which a crash does not end.
+        begun: what the attempts of this start count for.
+    """
 
     def __init__(self, cap: Micros | None = None) -> None:
         self.cap = cap
+        self.session_cap: Micros | None = None
+        self.begun: Micros = 0
+        self._of_start: set[tuple[str, int]] = set()
         self._totals = dict.fromkeys(Account, 0)
         self._entries: dict[tuple[str, int], tuple[Account, Micros]] = {}
 
@@ -67,11 +76,25 @@ class Ledger:
     @property
     def left(self) -> Micros | None:
         """What may still be reserved; None without a cap."""
-        return None if self.cap is None else self.cap - self.committed
+        rests = []
+        if self.cap is not None:
+            rests.append(self.cap - self.committed)
+        if self.session_cap is not None:
+            rests.append(self.session_cap - self.begun)
+        return min(rests, default=None)
 
     def covers(self, amount: Micros) -> bool:
-        """Whether a new attempt of this upper bound keeps the cap."""
-        return self.cap is None or self.committed + amount <= self.cap
+        """Whether a new attempt of this upper bound keeps the caps."""
+        left = self.left
+        return left is None or amount <= left
+
+    def is_of_this_start(self, task: str, attempt: int) -> bool:
+        """Whether an attempt was begun by this start or by the crash it continues."""
+        return (task, attempt) in self._of_start
+
+    def account(self, task: str, attempt: int) -> tuple[Account, Micros] | None:
+        """Where the money of one attempt is; None if it was released."""
+        return self._entries.get((task, attempt))
 
     def cost(self, task: str, attempts: int) -> Micros:
         """What all attempts of a task count for."""
@@ -82,9 +105,12 @@ class Ledger:
         """Take the money of an event into account."""
         match event:
             case SessionOpened():
-                self.cap = event.cap
+                self.cap, self.session_cap = event.cap, event.session_cap
+                if not event.continues:
+                    self._of_start, self.begun = set(), 0
             case AttemptStarted():
                 key = (event.task, event.attempt)
+                self._of_start.add(key)
                 self._put(key, Account.IN_FLIGHT, event.reserve)
             case AttemptAccepted():
                 self._move(event, Account.IN_FLIGHT)
@@ -120,8 +146,10 @@ class Ledger:
     def _put(self, key: tuple[str, int], account: Account, amount: Micros) -> None:
         self._entries[key] = (account, amount)
         self._totals[account] += amount
+        self.begun += amount if key in self._of_start else 0
 
     def _drop(self, key: tuple[str, int]) -> Micros:
         account, amount = self._entries.pop(key, (Account.SPENT, 0))
         self._totals[account] -= amount
+        self.begun -= amount if key in self._of_start else 0
         return amount

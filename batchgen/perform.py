@@ -320,5 +320,9 @@ def _kind_of(found: Prediction) -> str:
     return "invalid" if found.code in INVALID_CODES else "provider"
 
 
-def _lost(step: Download, message: str) -> TaskAbandoned:
+def _lost(step: Download, message: str) -> TaskEvent:
+    if step.stray:  # the task goes on without it
+        return PredictionFailed(
+            task=step.task.id, attempt=step.attempt, kind="gone", message=message
+        )
     return TaskAbandoned(task=step.task.id, kind="lost", message=message)

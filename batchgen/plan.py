@@ -1,12 +1,13 @@
 """What to do next for one task, and what a run would do and cost. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Literal, assert_never
 
 from batchgen.events import TaskPlanned
 from batchgen.money import Micros
-from batchgen.state import LOST, REJECTED, Stage, Status, TaskState
+from batchgen.state import LOST, REJECTED, Attempt, Stage, Status, TaskState
 from batchgen.tasks import Task
 
 Retry = Literal["rejected", "absent", "uncertain"]
@@ -35,11 +36,12 @@ class Await:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Fetch what a prediction made."""
+    """Fetch what a prediction made; a `stray` is that of an older attempt."""
 
     task: Task
     attempt: int
     prediction: str
+    stray: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,18 @@ Step = Submit | Await | Download | Abandon
 class Policy:
     """What the user allows; times in seconds.
 
-    `attempts` counts paid attempts of one session that the provider failed.
+    `attempts` counts paid attempts of one session that the provider failed; `again`
+    buys finished and lost clips a second time.
     """
 
     attempts: int = 1
     backoff: float = 5.0
     longest_backoff: float = 300.0
     retry: frozenset[Retry] = field(default_factory=frozenset)
+    again: bool = False
 
 
-def next_step(
+def next_step(  # noqa: PLR0911 - one row for each status
     task: Task, state: TaskState, policy: Policy, before: int = 0
 ) -> Step | None:
     """The one decision of the loop; None when nothing is to be done by this session.
@@ -76,6 +80,9 @@ def next_step(
     attempts start afresh with every session.
     """
     match state.status:
+        case Status.PENDING | Status.FAILED if state.strays:
+            # It is paid: nothing is bought while it may still give the clip.
+            return _collect(task, state.strays[-1])
         case Status.PENDING:
             return _buy_or_give_up(task, state, policy, before)
         case Status.FAILED:
@@ -88,18 +95,41 @@ def next_step(
         case Status.RENDERING:
             return Await(task, len(state.attempts), state.prediction)
         case Status.DOWNLOADING:
-            return Download(task, len(state.attempts), state.prediction)
+            source = state.source
+            assert source is not None  # noqa: S101 - the table has no other way there
+            return Download(task, source.number, source.prediction)
+        case Status.DONE if policy.again and len(state.attempts) == before:
+            return _submit(task, state)
         case Status.DONE | Status.SUBMITTING:
             return None
         case _:
             assert_never(state.status)
 
 
+def beside(task: Task, state: TaskState) -> Step | None:
+    """The next thing to do for older attempts that are paid; None when there is none.
+
+    Their clips are kept beside the task's own, under a name that tells them apart.
+    """
+    strays = [stray for stray in state.strays if not stray.saved]
+    if not strays or state.status in (Status.PENDING, Status.FAILED):
+        return None  # there it is the task's own clip, by `next_step`
+    path = PurePosixPath(task.output)
+    name = path.with_stem(f"{path.stem}~{strays[0].prediction[:8]}")
+    return _collect(replace(task, output=str(name)), strays[0])
+
+
+def _collect(task: Task, stray: Attempt) -> Step:
+    if stray.stage is Stage.ACCEPTED:
+        return Await(task, stray.number, stray.prediction)
+    return Download(task, stray.number, stray.prediction, stray=True)
+
+
 def _again(state: TaskState, policy: Policy) -> bool:
     """Whether a task that an earlier session gave up is tried once more."""
     kind = state.trouble.kind if state.trouble else ""
     if kind in LOST:
-        return False
+        return policy.again
     return kind not in REJECTED or "rejected" in policy.retry
 
 

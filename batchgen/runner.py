@@ -28,6 +28,7 @@ from batchgen.plan import (
     Step,
     Submit,
     as_bought,
+    beside,
     next_step,
 )
 from batchgen.profile import NO_CREDIT_CODES, Profile
@@ -211,8 +212,12 @@ class Runner:
                 yield None
 
     def _next(self, task: Task) -> Step | None:
-        state = self._tally.states.get(task.id, TaskState())
-        return next_step(task, state, self._policy, self._before.get(task.id, 0))
+        state = self._state(task)
+        before = self._before.get(task.id, 0)
+        return next_step(task, state, self._policy, before)
+
+    def _state(self, task: Task) -> TaskState:
+        return self._tally.states.get(task.id, TaskState())
 
     async def _work(
         self, feed: Feed, to_fetch: MemoryObjectSendStream[Download]
@@ -222,6 +227,7 @@ class Runner:
             rest: float | None = None
             try:
                 rest = await self._guarded(task, self._drive(task, feed, to_fetch))
+                await self._guarded(task, self._gather(task))
             finally:
                 feed.give_back(task, again_in=rest)
 
@@ -245,6 +251,16 @@ class Runner:
                 case Abandon():
                     await self._recorder.write(await self._perform(step))
         return None
+
+    async def _gather(self, task: Task) -> None:
+        """Collect what older attempts made; they are paid as well."""
+        while step := beside(task, self._state(task)):
+            match step:
+                case Await():
+                    if not await self._await(step):
+                        return
+                case _:
+                    await self._recorder.write(await self._perform(step))
 
     async def _buy(self, step: Submit, feed: Feed) -> bool:
         bought = await self._buyer.buy(step)

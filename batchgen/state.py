@@ -92,6 +92,8 @@ ATTEMPT_MOVES: dict[tuple[Stage, type[object]], Stage] = {
     (Stage.ACCEPTED, PredictionCompleted): Stage.COMPLETED,
     (Stage.ACCEPTED, PredictionFailed): Stage.FAILED,
     (Stage.COMPLETED, OutputsSaved): Stage.COMPLETED,
+    # Only of an older attempt: its clip can no longer be fetched.
+    (Stage.COMPLETED, PredictionFailed): Stage.FAILED,
 }
 """`(stage of the attempt, event type) -> stage`, with the same strictness."""
 
@@ -108,18 +110,24 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One paid submission of a task."""
+    """One paid submission of a task.
+
+    A `stray` was found to be accepted after a newer one had begun: it is paid, so its
+    clip is fetched too. `saved` says that its files are on disk.
+    """
 
     number: int
     reserve: int
     stage: Stage = Stage.OPEN
     prediction: str = ""
     window: Window | None = None
+    stray: bool = False
+    saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """The fold of one task's events."""
+    """The fold of one task's events; `saved_by` is the attempt that made `files`."""
 
     status: Status = Status.PENDING
     planned: TaskPlanned | None = None
@@ -127,6 +135,22 @@ class TaskState:
     trouble: Trouble | None = None
     files: tuple[SavedFile, ...] = ()
     flagged: bool = False
+    saved_by: int = 0
+
+    @property
+    def source(self) -> Attempt | None:
+        """The newest attempt that made a clip."""
+        made = (a for a in reversed(self.attempts) if a.stage is Stage.COMPLETED)
+        return next(made, None)
+
+    @property
+    def strays(self) -> tuple[Attempt, ...]:
+        """Paid attempts beside the newest whose clips are still to be had."""
+        return tuple(
+            attempt
+            for attempt in self.attempts[:-1]
+            if attempt.stray and attempt.stage in (Stage.ACCEPTED, Stage.COMPLETED)
+        )
 
     @property
     def latest(self) -> Attempt | None:
@@ -148,7 +172,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one row for each event
         JournalError: the table does not have this move.
     """
     if _is_of_an_older_attempt(state, event):
-        return replace(state, attempts=_attempts(state, event))
+        return _beside(state, event)
     status = TRANSITIONS.get((state.status, type(event)))
     if status is None:
         raise JournalError(f"a {state.status} task cannot take {type(event).__name__}")
@@ -175,7 +199,9 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one row for each event
         case PredictionCompleted():
             return replace(state, flagged=event.flagged)
         case OutputsSaved():
-            return replace(state, files=event.files, trouble=None)
+            return replace(
+                state, files=event.files, saved_by=event.attempt, trouble=None
+            )
         case OutputsMoved():
             return replace(state, files=_moved(state.files, event))
         case OutputsMissing():
@@ -225,10 +251,34 @@ def _is_of_an_older_attempt(state: TaskState, event: TaskEvent) -> bool:
             | AttemptAbsent()
             | PredictionCompleted()
             | PredictionFailed()
+            | OutputsSaved()
         ):
             return bool(state.attempts) and event.attempt < len(state.attempts)
         case _:
             return False
+
+
+def _beside(state: TaskState, event: TaskEvent) -> TaskState:
+    """News of an older attempt settles that one alone.
+
+    But for its clip: where the task has none, it becomes the task's.
+    """
+    after = replace(state, attempts=_attempts(state, event))
+    if not isinstance(event, OutputsSaved) or not _lacks_a_clip(state, event.attempt):
+        return after
+    return replace(
+        after,
+        status=Status.DONE,
+        files=event.files,
+        saved_by=event.attempt,
+        trouble=None,
+    )
+
+
+def _lacks_a_clip(state: TaskState, attempt: int) -> bool:
+    if state.status is Status.DOWNLOADING:
+        return state.source is not None and state.source.number == attempt
+    return state.status in (Status.PENDING, Status.FAILED)
 
 
 def _attempts(state: TaskState, event: TaskEvent) -> tuple[Attempt, ...]:
@@ -256,7 +306,10 @@ def _settled(attempts: tuple[Attempt, ...], event: TaskEvent) -> tuple[Attempt, 
         raise JournalError(f"a {old.stage} attempt cannot take {type(event).__name__}")
     new = replace(old, stage=stage)
     if isinstance(event, AttemptAccepted):
-        new = replace(new, prediction=event.prediction)
+        stray = number < len(attempts)
+        new = replace(new, prediction=event.prediction, stray=stray)
+    elif isinstance(event, OutputsSaved):
+        new = replace(new, saved=True)
     elif isinstance(event, AttemptUncertain):
         new = replace(new, window=event.window)
     return (*attempts[: number - 1], new, *attempts[number:])

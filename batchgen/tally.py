@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from batchgen.errors import JournalError
 from batchgen.events import (
     AttemptAccepted,
+    ClockJumped,
+    CostSettled,
     Event,
     Repaired,
     SessionClosed,
@@ -13,6 +15,7 @@ from batchgen.events import (
     Window,
 )
 from batchgen.ledger import Ledger
+from batchgen.money import Micros
 from batchgen.records import Record
 from batchgen.state import Stage, Status, TaskState, evolve, word
 
@@ -36,6 +39,7 @@ class Tally:
         ledger: the money of all attempts.
         session: how the present or last session began.
         owned: predictions that belong to an attempt.
+        dearer: model -> the worst charge seen above its bound, and that bound.
         wanted: tasks that this run is about; None until the run says so.
     """
 
@@ -45,6 +49,7 @@ class Tally:
         self.session: SessionOpened | None = None
         self.closed: SessionClosed | None = None
         self.owned: set[str] = set()
+        self.dearer: dict[str, tuple[Micros, Micros]] = {}
         self.wanted: frozenset[str] | None = None
         self._counts: Counter[str] = Counter()
 
@@ -70,7 +75,7 @@ class Tally:
                 self.session, self.closed = event, None
             case SessionClosed():
                 self.closed = event
-            case Repaired():
+            case Repaired() | ClockJumped():
                 pass
             case _:
                 before = self.states.get(event.task, TaskState())
@@ -78,8 +83,24 @@ class Tally:
                 self.states[event.task] = after
                 if isinstance(event, AttemptAccepted):
                     self.owned.add(event.prediction)
+                elif isinstance(event, CostSettled):
+                    self._mind_price(after, event)
                 self._recount(event.task, before, after)
         self.ledger.apply(event)
+
+    def bound(self, model: str, price: Micros) -> Micros:
+        """The most that a task of this price may cost, after what billing has shown."""
+        amount, reserve = self.dearer.get(model, (1, 1))
+        return max(price, -(-price * amount // reserve))
+
+    def _mind_price(self, state: TaskState, event: CostSettled) -> None:
+        reserve = state.attempts[event.attempt - 1].reserve
+        if state.planned is None or not 0 < reserve < event.amount:
+            return
+        worst, bound = self.dearer.get(state.planned.model, (0, 1))
+        # worst / bound < amount / reserve, without a division
+        if worst * reserve < event.amount * bound:
+            self.dearer[state.planned.model] = (event.amount, reserve)
 
     def want(self, tasks: Iterable[str]) -> None:
         """Say which tasks the counts are about."""
@@ -118,9 +139,10 @@ class Tally:
                 yield task, len(state.attempts)
 
     def in_flight(self) -> Iterator[str]:
-        """Tasks that are paid for and not yet collected, oldest first."""
+        """Tasks with something paid and not yet collected, oldest first."""
         for task, state in self.states.items():
-            if state.status in (Status.RENDERING, Status.DOWNLOADING):
+            strays = any(not stray.saved for stray in state.strays)
+            if strays or state.status in (Status.RENDERING, Status.DOWNLOADING):
                 yield task
 
     def _recount(self, task: str, before: TaskState, after: TaskState) -> None:

@@ -11,6 +11,7 @@ from batchgen.events import (
     AttemptRefused,
     AttemptStarted,
     AttemptUncertain,
+    ClockJumped,
     CostSettled,
     Event,
     OutputsMissing,
@@ -97,7 +98,13 @@ class Narrator:
             case Repaired():
                 text = f"the state file: {event.bytes} torn bytes kept in {event.kept}"
                 return Line("repaired", text, "problem")
-            case TaskPlanned() | PredictionCompleted() | CostSettled() | OutputsMoved():
+            case ClockJumped():
+                text = f"by {event.ahead_ms / 1000:+,.0f} s; nothing depends on it"
+                return Line("clock set", text, "detail")
+            case CostSettled():
+                text = f"{_slug(event.task, tally)} costs {dollars(event.amount)}"
+                return Line("billed", text, "detail")
+            case TaskPlanned() | PredictionCompleted() | OutputsMoved():
                 return None
             case _:
                 assert_never(event)
