@@ -30,6 +30,8 @@ Fingerprint = Callable[[str, Mapping[str, Any]], str]
 _AGREEING_SCANS = 2
 _LOOKS = 6
 _LONGEST_PAUSE = 30.0
+# The service tells its time in whole seconds, so our estimate may be that much early.
+_DATE_STEP = timedelta(seconds=1)
 _FINAL = frozenset({401, 403, 404})
 
 
@@ -137,7 +139,7 @@ class Settlement:
                 model=planned.model,
                 fingerprint=self._fingerprint(planned.model, planned.input),
                 since=min(since, until),
-                until=max(since, until),
+                until=max(since, until) + _DATE_STEP,
             )
 
     async def _verdict(self, doubts: Sequence[Doubt]) -> Verdict | None:

@@ -411,6 +411,14 @@ async def test_a_clock_that_is_set_does_not_make_a_paid_clip_absent(
 
 
 @pytest.mark.anyio
+async def test_a_service_that_dates_in_whole_seconds_may_be_a_second_ahead(
+    tmp_path: Path,
+) -> None:
+    """The window ends at 1 s by an estimate that a `Date` of whole seconds gave."""
+    assert await settled(tmp_path, row("p", 1.9)) == ["AttemptAccepted"]
+
+
+@pytest.mark.anyio
 async def test_one_look_that_finds_nothing_is_not_enough(tmp_path: Path) -> None:
     """What was there and cannot be seen any more proves nothing."""
     hidden = row("p", 0.5, None)
