@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -289,7 +290,10 @@ class Figures:
 def forked(work: Callable[[], object], log: Path, after: float | None) -> int:
     """Run it in a fork and kill that after so many seconds; its wait status."""
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Newer Pythons warn of threads; pytest's are asleep and the fork never returns.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         code = 1
         try:
