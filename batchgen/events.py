@@ -92,7 +92,8 @@ class SessionOpened(_Fact):
     continues: bool = False
     session_cap: Money | None = None
     session_spent: Money = 0
-    deadline: str = ""
+    deadline: str = ""  # the moment that `deadline_text` meant at this start
+    deadline_text: str = ""
 
 
 class SessionClosed(_Fact):

@@ -1,7 +1,5 @@
 """The keys of a manifest and their types."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,138 +10,28 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from batchgen import names
 from batchgen.models import DEFAULT_MODEL
-from batchgen.money import Micros, usd
+from batchgen.scalars import (
+    ElementId,
+    Label,
+    Match,
+    Money,
+    RateText,
+    Scalar,
+    Seconds,
+    Until,
+    Webhook,
+    folder_name,
+    list_or_map,
+    plain_or_map,
+)
 
-_RATE = re.compile(r"([1-9][0-9]{0,5}) ?/ ?(s|min|h)")
-_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h)")
-_SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many in so many seconds."""
-
-    count: int
-    seconds: float
-
-
-def rate(value: Any) -> Rate:
-    """Read `5/min`.
-
-    Raises:
-        ValueError: another shape.
-    """
-    found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"not a rate: {value}")
-    return Rate(int(found[1]), _SECONDS[found[2]])
-
-
-def _rate(value: Any) -> Rate:
-    if isinstance(value, Rate):
-        return value
-    try:
-        return rate(value)
-    except ValueError:
-        message = "a rate is a count and a unit of time"
-        label = "write 5/s, 60/min or 600/h"
-        raise PydanticCustomError("bad-rate", message, {"label": label}) from None
-
-
-def _seconds(value: Any) -> float:
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        label = "write 90s, 30m or 2h"
-        raise PydanticCustomError(
-            "bad-duration", "a length of time needs its unit", {"label": label}
-        )
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def _money(value: Any) -> Micros:
-    try:
-        amount = usd(str(value)) if type(value) in (int, float) else -1
-    except ValueError:
-        amount = -1
-    if amount > 0:
-        return amount
-    digits = re.search(r"[0-9]+(\.[0-9]{1,6})?", str(value))
-    raise PydanticCustomError(
-        "bad-money",
-        "{name} must be a number of US dollars",
-        {"paste": digits.group() if digits else ""},
-    )
-
-
-def _name(value: Any) -> Any:
-    if isinstance(value, str) and not names.FOLDER.fullmatch(value):
-        message = "a name has lower-case letters, digits and hyphens"
-        fix = names.folder(value)
-        raise PydanticCustomError("bad-name", message, {"paste": fix})
-    return value
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, str | int | float):
-        return value
-    raise PydanticCustomError("wrong-type", "this is text, a number or true or false")
-
-
-def _match(value: Any) -> Any:
-    for item in value if isinstance(value, list) else [value]:
-        _scalar(item)
-    return value
-
-
-def _label(value: Any) -> str:
-    value = _scalar(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _shape(value: Any) -> str:
-    if isinstance(value, Mapping | BaseModel):
-        return "<map>"
-    return "<list>" if isinstance(value, list) else "<plain>"
-
-
-def _list_or_map(value: Any) -> str:
-    return "<map>" if isinstance(value, Mapping | BaseModel) else "<list>"
-
-
-def _plain_or_map(value: Any) -> str:
-    return "<map>" if isinstance(value, Mapping | BaseModel) else "<plain>"
-
-
-_SCALAR = {"type": ["string", "number", "boolean"]}
-Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR)]
-Match = Annotated[
-    Any,
-    BeforeValidator(_match),
-    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
-]
-Label = Annotated[str, BeforeValidator(_label), WithJsonSchema(_SCALAR)]
-Money = Annotated[
-    int,
-    BeforeValidator(_money),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
-]
-RateText = Annotated[
-    Any,
-    BeforeValidator(_rate),
-    WithJsonSchema({"type": "string", "examples": ["5/s", "60/min"]}),
-]
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema({"type": "string", "examples": ["10s", "5m"]}),
-]
 Fields = dict[str, Any]
+Happening = Literal["done", "failed", "stopped", "uncertain"]
 
 
 class Keys(BaseModel):
@@ -151,6 +39,20 @@ class Keys(BaseModel):
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", populate_by_name=False
+    )
+
+
+def _one_of(noun: str, **choices: object) -> None:
+    """Exactly one of them is given."""
+    words = " or ".join(f"`{name}`" for name in choices)
+    given = sum(value is not None for value in choices.values())
+    if given == 1:
+        return
+    rule, more = ("not-together", ", not both") if given else ("missing-key", "")
+    raise PydanticCustomError(
+        rule,
+        "{message}",
+        {"message": f"{noun} has {words}{more}"},
     )
 
 
@@ -172,6 +74,7 @@ class BudgetKeys(Keys):
     """A budget with its parts."""
 
     total: Money = Field(description="US dollars for the whole life of the run.")
+    session: Money | None = Field(None, description="US dollars for one session.")
 
 
 class PriceKeys(Keys):
@@ -179,6 +82,11 @@ class PriceKeys(Keys):
 
     per_second: Money | None = Field(None, description="US dollars a second.")
     per_task: Money | None = Field(None, description="US dollars a task.")
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> "PriceKeys":
+        _one_of("a price", per_second=self.per_second, per_task=self.per_task)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,43 +110,83 @@ class OutputKeys(Keys):
     """Names of the files."""
 
     name: str = Field("{{ slug }}.mp4", description="Template of the file name.")
-    ascii: bool = Field(False, description="Fold names to ASCII.")
+    ascii: bool = Field(False, description="Fold names to ASCII: Zürich, Zurich.")
+    flagged: Literal["keep", "quarantine"] = Field(
+        "keep", description="Where clips go that were flagged: videos/_flagged/."
+    )
+    sidecar: bool = Field(True, description="A file of facts beside each clip.")
+    store: str | None = Field(
+        None, min_length=1, description="Another folder, or a bucket's address."
+    )
+
+
+class ElementKeys(Keys):
+    """An element that the run makes, once."""
+
+    image: str = Field(min_length=1, description="The picture from the front.")
+    references: list[str] = Field(
+        [], max_length=3, description="Pictures from other sides."
+    )
+    description: str = Field("", max_length=100, description="What it is.")
+    tags: list[str] = Field([], description="Words to find it by.")
+
+
+class NoticeKeys(Keys):
+    """Whom to tell how a run ended."""
+
+    on: list[Happening] = Field(min_length=1, description="After which endings.")
+    webhook: Webhook | None = Field(None, description="Gets the summary as JSON.")
+    command: list[str] | None = Field(
+        None, min_length=1, description="Reads the summary as JSON; no shell."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "NoticeKeys":
+        _one_of("a notice", webhook=self.webhook, command=self.command)
+        return self
 
 
 Entry = Annotated[
     Annotated[str, Tag("<plain>")] | Annotated[Fields, Tag("<map>")],
-    Discriminator(_plain_or_map),
+    Discriminator(plain_or_map),
 ]
 Prompts = Annotated[
     Annotated[list[Entry], Field(min_length=1), Tag("<list>")]
     | Annotated[From, Tag("<map>")],
-    Discriminator(_list_or_map),
+    Discriminator(list_or_map),
 ]
 Axis = Annotated[
     Annotated[list[Any], Field(min_length=1), Tag("<list>")]
     | Annotated[From, Tag("<map>")],
-    Discriminator(_list_or_map),
+    Discriminator(list_or_map),
 ]
 Budget = Annotated[
     Annotated[Money, Tag("<plain>")] | Annotated[BudgetKeys, Tag("<map>")],
-    Discriminator(_plain_or_map),
+    Discriminator(plain_or_map),
 ]
 Retries = Annotated[
     Annotated[int, Field(ge=1, le=20), Tag("<plain>")]
     | Annotated[RetryKeys, Tag("<map>")],
-    Discriminator(_plain_or_map),
+    Discriminator(plain_or_map),
 ]
 Output = Annotated[
     Annotated[str, Tag("<plain>")] | Annotated[OutputKeys, Tag("<map>")],
-    Discriminator(_plain_or_map),
+    Discriminator(plain_or_map),
 ]
+
+
+Element = Annotated[
+    Annotated[ElementId, Tag("<plain>")] | Annotated[ElementKeys, Tag("<map>")],
+    Discriminator(plain_or_map),
+]
+ElementName = Annotated[str, Field(min_length=1, max_length=20)]
 
 
 class Written(Keys):
     """The keys of a manifest."""
 
     version: Literal[1] = Field(1, description="Version of this language.")
-    name: Annotated[str | None, BeforeValidator(_name)] = Field(
+    name: Annotated[str | None, BeforeValidator(folder_name)] = Field(
         None, description="Folder under outputs/; default: the file's name."
     )
     description: str = Field("", description="For people.")
@@ -249,6 +197,9 @@ class Written(Keys):
         None, description="One task each: text, or request fields."
     )
     settings: Fields = Field({}, description="Request fields every task starts from.")
+    elements: dict[ElementName, Element] = Field(
+        {}, description="Names for elements: their id, or how to make them."
+    )
     vars: dict[str, Scalar] = Field({}, description="Constants for templates.")
     matrix: dict[str, Axis] = Field(
         {}, description="Axes of variants, the first one slowest."
@@ -261,11 +212,21 @@ class Written(Keys):
     budget: Budget | None = Field(
         None, description="US dollars for the whole life of the run."
     )
+    tier: Literal["bronze", "silver", "gold", "ultra"] | None = Field(
+        None, description="The account's level: sets concurrency, rate and reads."
+    )
     concurrency: int | None = Field(
         None, ge=1, le=5000, description="Clips in the making at once."
     )
     rate: RateText = Field(None, description="Starts per time.")
     reads: RateText = Field(None, description="Status reads per time.")
+    deadline: Until = Field(None, description="No new clips after this moment.")
+    task_timeout: Seconds = Field(
+        3600.0, description="Wait so long for one clip; it stays collectable."
+    )
+    stop_after_failures: int = Field(
+        10, ge=0, le=10_000, description="In a row; 0 for never."
+    )
     retry: Retries = Field(
         1, description="Paid attempts per task, when the provider failed it."
     )
@@ -273,3 +234,4 @@ class Written(Keys):
         "hold", description="What to do with an attempt of unknown fate."
     )
     output: Output = Field("{{ slug }}.mp4", description="Template of the file name.")
+    notify: list[NoticeKeys] = Field([], description="Whom to tell how it ended.")

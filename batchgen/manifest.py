@@ -1,19 +1,28 @@
 """The manifest: what the user wrote, read once and strictly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from batchgen import inspection, names, readers, wording
+from batchgen.deadline import Deadline
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Place, gathered
-from batchgen.keys import BudgetKeys, OutputKeys, Rate, Retry, RetryKeys, Written
+from batchgen.keys import (
+    BudgetKeys,
+    NoticeKeys,
+    OutputKeys,
+    Retry,
+    RetryKeys,
+    Written,
+)
 from batchgen.models import Catalog
 from batchgen.money import Micros
 from batchgen.readers.csv import Row, Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Document
+from batchgen.scalars import Rate
 from batchgen.tables import Tables, opened
 
 __all__ = ["Manifest", "Rate", "Retry", "load"]
@@ -56,6 +65,17 @@ class Manifest:
         return amount if isinstance(amount, int) else None
 
     @property
+    def session_budget(self) -> Micros | None:
+        """The cap for one session."""
+        found = self.written.budget
+        return found.session if isinstance(found, BudgetKeys) else None
+
+    @property
+    def tier(self) -> str | None:
+        """The account's level."""
+        return self.written.tier
+
+    @property
     def concurrency(self) -> int | None:
         """Clips in the making at once."""
         return self.written.concurrency
@@ -79,6 +99,27 @@ class Manifest:
         if isinstance(found, RetryKeys):
             return Retry(found.attempts, found.backoff, found.max_backoff)
         return Retry(attempts=found)
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """No new clips after it."""
+        found = self.written.deadline
+        return found if isinstance(found, Deadline) else None
+
+    @property
+    def task_timeout(self) -> float:
+        """Seconds to wait for one clip."""
+        return self.written.task_timeout
+
+    @property
+    def stop_after_failures(self) -> int:
+        """Failed clips in a row that end the buying; 0 for never."""
+        return self.written.stop_after_failures
+
+    @property
+    def notices(self) -> Sequence[NoticeKeys]:
+        """Whom to tell how a run ended."""
+        return self.written.notify
 
     @property
     def uncertain(self) -> Literal["hold", "rebuy-absent"]:

@@ -5,7 +5,7 @@ replaced gives up its name and goes to `_previous/`.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,7 @@ from batchgen.state import Status, TaskState
 from batchgen.tasks import Task
 
 PREVIOUS = "_previous"
+FLAGGED = "_flagged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,17 @@ def renamed(
 
 
 def relocations(
-    tasks: Collection[Task], states: Mapping[str, TaskState]
+    tasks: Collection[Task],
+    states: Mapping[str, TaskState],
+    *,
+    quarantine: bool = False,
 ) -> Iterator[Relocation]:
     """What must give way, then what must follow its task's new name.
 
     Args:
         tasks: of the manifest.
         states: of every task the run knows.
+        quarantine: flagged clips live in a folder of their own.
     """
     names = {task.id: task.output for task in tasks}
     claimed = set(names.values())
@@ -64,13 +69,17 @@ def relocations(
             yield Relocation(task, files)
     for task, state in done.items():
         if task in names:
-            files = tuple(
-                (file, numbered(names[task], number))
-                for number, file in enumerate(state.files, 1)
-            )
-            away = tuple(pair for pair in files if not _at_home(*pair))
-            if away:
-                yield Relocation(task, away)
+            apart = quarantine and state.flagged
+            name = f"{FLAGGED}/{names[task]}" if apart else names[task]
+            moving = homeward(task, name, state.files)
+            if moving.files:
+                yield moving
+
+
+def homeward(task: str, name: str, files: Iterable[SavedFile]) -> Relocation:
+    """Those of a task's files that have another name than this one."""
+    wanted = ((file, numbered(name, count)) for count, file in enumerate(files, 1))
+    return Relocation(task, tuple(pair for pair in wanted if not _at_home(*pair)))
 
 
 def carry_out(videos: Path, relocation: Relocation, disk: Disk) -> OutputsMoved | None:

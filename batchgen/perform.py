@@ -4,7 +4,7 @@ It has no journal to write to: what came of a step is returned, and the runner w
 it down.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from threading import Event as Flag
@@ -23,6 +23,7 @@ from batchgen.events import (
     AttemptNotSent,
     AttemptRefused,
     AttemptUncertain,
+    OutputsMoved,
     OutputsSaved,
     PredictionCompleted,
     PredictionFailed,
@@ -30,10 +31,11 @@ from batchgen.events import (
     TaskAbandoned,
     TaskEvent,
 )
-from batchgen.moves import numbered
+from batchgen.moves import FLAGGED, carry_out, homeward, numbered
 from batchgen.parts import write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
+from batchgen.task import Task
 from batchgen.world import World
 
 _MOST_RENEWALS = 5
@@ -61,6 +63,8 @@ class Local:
         profile: Profile,
         videos: Path,
         world: World,
+        *,
+        sidecars: bool = True,
     ) -> None:
         self.stop = Flag()
         self.received: Callable[[int], None] = lambda _count: None
@@ -69,6 +73,7 @@ class Local:
         self._profile = profile
         self._videos = videos
         self._world = world
+        self._sidecars = sidecars
         self._fresh: dict[str, Prediction] = {}
         self._accepted_at: dict[str, float] = {}
         self._threads = anyio.CapacityLimiter(_DOWNLOADS_AT_ONCE)
@@ -226,8 +231,21 @@ class Local:
         event = OutputsSaved(
             task=step.task.id, attempt=step.attempt, files=tuple(files)
         )
-        await run_sync(self._explain, step, found, event)
+        if self._sidecars:
+            await run_sync(self._explain, step, found, event)
         return event
+
+    async def quarantine(self, task: Task, files: Sequence[SavedFile]) -> TaskEvent:
+        """Put the files of a flagged clip apart.
+
+        Raises:
+            StoreError: a file cannot be moved.
+        """
+        away = homeward(task.id, f"{FLAGGED}/{task.output}", files)
+        moved: OutputsMoved | None = await self._world.thread(
+            carry_out, self._videos, away, self._world.disk
+        )
+        return moved or OutputsMoved(task=task.id, moves=())
 
     def _explain(self, step: Download, found: Prediction, event: OutputsSaved) -> None:
         """A sidecar makes each file self-explaining after it leaves the folder."""

@@ -60,8 +60,16 @@ Step = Submit | Await | Download | Abandon
 class Policy:
     """What the user allows; times in seconds.
 
-    `attempts` counts paid attempts of one session that the provider failed; `again`
-    buys finished and lost clips a second time.
+    Attributes:
+        attempts: paid ones of one session that the provider failed.
+        backoff: the first wait before another.
+        longest_backoff: the longest.
+        retry: what is bought again although it was given up or is in doubt.
+        again: finished and lost clips are bought a second time.
+        task_timeout: of waiting for one clip, which stays collectable.
+        stop_after_failures: failed clips in a row that end the buying; 0 for never.
+        quarantine: flagged clips move to a folder of their own.
+        sidecars: a file of facts stands beside each clip.
     """
 
     attempts: int = 1
@@ -69,6 +77,10 @@ class Policy:
     longest_backoff: float = 300.0
     retry: frozenset[Retry] = field(default_factory=frozenset)
     again: bool = False
+    task_timeout: float = 3600.0
+    stop_after_failures: int = 10
+    quarantine: bool = False
+    sidecars: bool = True
 
 
 def next_step(  # noqa: PLR0911 - one row for each status

@@ -75,7 +75,6 @@ class Profile:
     bytes_per_second: int
     loopback: bool
     retention: float = 7 * 86_400.0
-    task_timeout: float = 3600.0
     backoff_first: float = 1.0
     backoff_longest: float = 60.0
 
@@ -121,6 +120,29 @@ SANDBOX = Profile(
     backoff_first=0.2,
     backoff_longest=5,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What an account of one level may do (the vendor's documentation).
+
+    Attributes:
+        concurrency: predictions in flight.
+        starts: submissions a minute.
+        reads: looks a second; the vendor names none for the first two.
+    """
+
+    concurrency: int
+    starts: int
+    reads: int
+
+
+TIERS = {
+    "bronze": Tier(3, 5, 5),
+    "silver": Tier(100, 60, 5),
+    "gold": Tier(2000, 600, 50),
+    "ultra": Tier(5000, 5000, 150),
+}
 
 
 def is_loopback(base_url: str) -> bool:

@@ -12,6 +12,7 @@ from batchgen.buyer import Buyer, Limits
 from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
+    OutputsSaved,
     PredictionFailed,
     SessionClosed,
     SessionOpened,
@@ -99,6 +100,7 @@ class Runner:
         )
         self._scope = anyio.CancelScope()
         self._feed: Feed | None = None
+        self._failures_in_a_row = 0
         self._rested: dict[str, int] = {}
         self._before = {
             task: len(state.attempts) for task, state in self._tally.states.items()
@@ -277,13 +279,25 @@ class Runner:
 
     async def _await(self, step: Await) -> bool:
         """Wait for a prediction; one that takes too long stays collectable."""
-        with anyio.move_on_after(self._profile.task_timeout):
+        with anyio.move_on_after(self._policy.task_timeout):
             event = await self._perform(step)
             await self._recorder.write(event)
-            if isinstance(event, PredictionFailed) and event.code in NO_CREDIT_CODES:
-                self.stop("credit", event.message)
+            self._learn(event)
             return True
         return False
+
+    def _learn(self, event: TaskEvent) -> None:
+        """What the end of one prediction says about all that are still to buy."""
+        if not isinstance(event, PredictionFailed):
+            self._failures_in_a_row = 0
+            return
+        self._failures_in_a_row += 1
+        if event.code in NO_CREDIT_CODES:
+            self.stop("credit", event.message)
+        elif self._failures_in_a_row == self._policy.stop_after_failures:
+            count = self._failures_in_a_row
+            clips = "clips in a row" if count > 1 else "clip"
+            self.stop("breaker", f"{count} {clips} failed; buying stops here")
 
     async def _fetch_all(self, steps: MemoryObjectReceiveStream[Download]) -> None:
         with steps:
@@ -291,7 +305,12 @@ class Runner:
                 await self._guarded(step.task, self._fetch(step))
 
     async def _fetch(self, step: Download) -> None:
-        await self._recorder.write(await self._perform(step))
+        event = await self._perform(step)
+        await self._recorder.write(event)
+        flagged = self._tally.states[step.task.id].flagged
+        if flagged and self._policy.quarantine and isinstance(event, OutputsSaved):
+            moved = await self._perform.quarantine(step.task, event.files)
+            await self._recorder.write(moved)
 
     async def _guarded(self, task: Task, work: Awaitable[T]) -> T | None:
         """One task's trouble must not end its siblings; a broken disk ends all."""

@@ -8,15 +8,14 @@ from batchgen import names
 from batchgen.inspection import RESERVED
 from batchgen.keys import Written
 from batchgen.models import DEFAULT_MODEL, Catalog
-from batchgen.wording import NOT_YET
 
 NAME = "batchgen.schema.json"
 
 Schema = dict[str, Any]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_RATE = r"^[1-9][0-9]{0,5} ?/ ?(s|min|h)$"
-_LENGTH = r"^[0-9]{1,6}(\.[0-9]{1,3})?(s|m|h)$"
+_PRICES = ("per_second", "per_task")
+_WAYS = ("webhook", "command")
 _ABOUT = ("description", "default", "examples")
 _SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 _VARIABLE: Schema = {
@@ -59,7 +58,9 @@ _EXAMPLES: dict[str, list[Any]] = {
     "overrides": [[{"when": {"hook": "unbox"}, "set": {"duration": 4}}]],
     "include": [[{"id": "hero-film", "prompt": "A kettle flickers on"}]],
     "takes": [2],
-    "budget": [60, {"total": 60}],
+    "budget": [60, {"total": 2000, "session": 400}],
+    "elements": [{"AuroraMug": "829301"}],
+    "notify": [[{"on": ["failed"], "command": ["logger", "-t", "batchgen"]}]],
     "price": [{"per_second": 0.42}],
     "retry": [3, {"attempts": 3, "backoff": "10s"}],
     "output": ["{{ locale }}/{{ slug }}.mp4"],
@@ -86,7 +87,6 @@ def document(models: Catalog) -> Schema:
     )
     for key, examples in _EXAMPLES.items():
         properties[key]["examples"] = examples
-    _announce(schema)
     head = {
         "$schema": _DRAFT,
         "title": "A manifest of batchgen",
@@ -100,11 +100,11 @@ def _spell(written: Schema) -> None:
     """Say how texts with a form of their own are spelled."""
     properties, retry = written["properties"], written["$defs"]["RetryKeys"]
     properties["name"]["anyOf"][0]["pattern"] = f"^{names.FOLDER.pattern}$"
-    for key in ("rate", "reads"):
-        properties[key]["pattern"] = _RATE
-    for key in ("backoff", "max_backoff"):
-        length = retry["properties"][key]
-        length |= {"pattern": _LENGTH, "default": f"{length['default']:g}s"}
+    lengths = [retry["properties"][key] for key in ("backoff", "max_backoff")]
+    for length in (*lengths, properties["task_timeout"]):
+        length["default"] = f"{length['default']:g}s"
+    for part, choices in (("PriceKeys", _PRICES), ("NoticeKeys", _WAYS)):
+        written["$defs"][part]["oneOf"] = [{"required": [key]} for key in choices]
 
 
 def _trimmed(schema: Any) -> Any:
@@ -287,13 +287,3 @@ def _rules() -> list[Schema]:
         {"not": {"required": ["prompt", "prompts"]}},
         {"not": twice},
     ]
-
-
-def _announce(schema: Schema) -> None:
-    """Name the keys that are not built yet, and refuse them."""
-    for *parents, word in sorted(NOT_YET):
-        owner = schema
-        if parents:
-            owner = schema["$defs"][f"{parents[0].title()}Keys"]
-        refused = {"description": "Not built yet.", "not": {}}
-        owner["properties"].setdefault(word, refused)

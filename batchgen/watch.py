@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime
 
 import anyio
 from anyio.abc import TaskStatus
@@ -15,6 +16,7 @@ from batchgen.world import World
 
 _LOOK = 0.5
 _HEARTBEAT = 1.0
+_CLOCK_LOOK = 30.0
 _DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
 
 
@@ -75,6 +77,33 @@ async def silence(runner: Runner, client: Client, profile: Profile) -> None:
             runner.stop("network", f"no answer from the service for {limit:.0f} s")
             runner.detach()
             return
+
+
+async def deadline(
+    runner: Runner,
+    until: datetime,
+    tally: Tally,
+    world: World,
+    *,
+    task_status: TaskStatus[None],
+) -> None:
+    """Stop buying at a moment of the day, also if the clock is set meanwhile.
+
+    A moment that is past stops it before anything else can begin.
+    """
+    ahead = world.now() < until
+    if ahead:
+        task_status.started()
+    while True:
+        left = (until - world.now()).total_seconds()
+        if left <= 0:
+            break
+        await anyio.sleep(min(left, _CLOCK_LOOK))
+    paid = sum(1 for _ in tally.in_flight())
+    waiting = f"; waiting for {paid} in flight" if paid else ""
+    runner.stop("deadline", f"deadline: no new clips{waiting}")
+    if not ahead:
+        task_status.started()
 
 
 async def heartbeat(tally: Tally, observer: Observer) -> None:

@@ -1,6 +1,6 @@
 """What pydantic found, in words of our own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,18 +11,6 @@ from batchgen.models.checks import shown
 from batchgen.readers.nodes import Document, Origin
 from batchgen.spelling import hint, near
 
-NOT_YET = {
-    ("elements",),
-    ("tier",),
-    ("deadline",),
-    ("task_timeout",),
-    ("stop_after_failures",),
-    ("notify",),
-    ("budget", "session"),
-    ("output", "flagged"),
-    ("output", "sidecar"),
-    ("output", "store"),
-}
 _PARTS: dict[str, type[BaseModel]] = {
     "prompts": keys.From,
     "matrix": keys.From,
@@ -31,7 +19,10 @@ _PARTS: dict[str, type[BaseModel]] = {
     "price": keys.PriceKeys,
     "retry": keys.RetryKeys,
     "output": keys.OutputKeys,
+    "elements": keys.ElementKeys,
+    "notify": keys.NoticeKeys,
 }
+_RUNS = {"concurrency": (1, 5000), "stop_after_failures": (0, 10_000)}
 
 _TAGS = ("<map>", "<list>", "<plain>")
 Details = Mapping[str, Any]
@@ -51,15 +42,31 @@ def validate(document: Document) -> tuple[keys.Written | None, list[Finding]]:
         details = error.errors(include_url=False)
         found = (_finding(detail, document) for detail in details)
         return None, [finding for finding in found if finding is not None]
-    return written, []
+    return written, list(_unbuilt(written, document))
+
+
+def _unbuilt(written: keys.Written, document: Document) -> Iterator[Finding]:
+    """Keys that are known and do nothing yet: an error, never a silence."""
+    root = Origin(document)
+    for name, element in written.elements.items():
+        if isinstance(element, keys.ElementKeys):
+            message = f"making elements is not built yet, so there is no `{name}`"
+            label = "give it the id of one that was made before"
+            yield (root / "elements" / name).error("not-yet", message, label, key=True)
+    if isinstance(written.output, keys.OutputKeys) and written.output.store:
+        message = "`store` is not built yet: clips stay in the run's videos folder"
+        origin = root / "output" / "store"
+        yield origin.error("not-yet", message, "take it out for now", key=True)
 
 
 def _finding(detail: Any, document: Document) -> Finding | None:
     path = tuple(part for part in detail["loc"] if part not in _TAGS)
+    of_a_name = path[-1:] == ("[key]",)
+    path = path[:-1] if of_a_name else path
     if path[:1] == ("prompts",) and len(path) > 2:  # noqa: PLR2004
         return None
     mistake, key = mistake_of(detail, path)
-    return Origin(document, path).finding(mistake, key=key)
+    return Origin(document, path).finding(mistake, key=key or of_a_name)
 
 
 def mistake_of(detail: Details, path: Path) -> tuple[Mistake, bool]:
@@ -83,9 +90,6 @@ def mistake_of(detail: Details, path: Path) -> tuple[Mistake, bool]:
 
 def _unknown(path: Path) -> Mistake:
     word = str(path[-1]) if path else "<map>"
-    if path in NOT_YET:
-        message = f"`{word}` is not built yet"
-        return Mistake((), "not-yet", message, "take it out for now")
     model = keys.Written if len(path) == 1 else _PARTS.get(str(path[0]), keys.Written)
     known = [field.alias or name for name, field in model.model_fields.items()]
     if len(path) == 1 and near(word, known, cutoff=0.75) == "":
@@ -114,7 +118,7 @@ def _typed(what: str, label: str = "") -> Callable[[Path, Any, Details], Mistake
 
 
 def _bounds(path: Path, value: Any, context: Details) -> Mistake:
-    runs = {"takes": (1, 20), "concurrency": (1, 5000)}.get(_word(path), (1, 20))
+    runs = _RUNS.get(_word(path), (1, 20))
     del context
     message = (
         f"{_word(path)} is {shown(value)}, but it runs from {runs[0]} to {runs[1]:,}"

@@ -27,7 +27,7 @@ prompt: A mug, {{ hook }}
 matrix:
   hook: [steam, unbox]
   aspect_ratio: [9:16, 4:5]
-notify: []
+task_timeout: 9
 """
 
 
@@ -46,7 +46,7 @@ def test_five_mistakes_are_shown_at_once_with_their_places(story: Story) -> None
         "4:3: error: unknown setting `durration` [unknown-key]",
         "5:14: error: cfg_scale is 5, but it runs from 0 to 1 [out-of-range]",
         "9:24: error: Kling V3.0 4K has no aspect ratio 4:5 [not-allowed]",
-        "10:1: error: `notify` is not built yet [not-yet]",
+        "10:14: error: a length of time needs its unit [bad-duration]",
     ]
     assert found.stderr.rstrip().endswith(
         "5 errors. Nothing was submitted, nothing was charged."
@@ -65,7 +65,7 @@ def test_validate_tells_a_program_the_same(story: Story) -> None:
         "unknown-key",
         "out-of-range",
         "not-allowed",
-        "not-yet",
+        "bad-duration",
     ]
 
 

@@ -57,12 +57,13 @@ NAMES_A_RULE = {
     "TemplateFault": 0,
     "PydanticCustomError": 0,
     "_stop": 1,
+    "_wrong": 0,
     "_stop_prose": 1,
     "fail": 2,
 }
 LANGUAGE = """
-findings keys wording inspection manifest tables matching variants axes rows inclusion
-drafts variables templates rendering clashes tasks names spelling
+findings keys scalars wording inspection manifest tables matching variants axes rows
+inclusion drafts variables templates rendering clashes tasks names spelling
 """
 
 

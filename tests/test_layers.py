@@ -24,7 +24,7 @@ buyer
 settle feed engines perform
 moves
 recorder
-reconcile tally journal client downloads stores
+reconcile tally starts journal client downloads stores
 parts
 bodies
 plan selector
@@ -37,18 +37,19 @@ drafts
 manifest schema
 tables wording matching inspection
 keys templates task
+scalars
 readers answers records
 models profile addresses
 variables ledger state
 findings events names pace world
-errors spelling terminal mp4 disk money trust diff
+deadline errors spelling terminal mp4 disk money trust diff
 """
 
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
-diff tables task
+diff tables task deadline scalars starts
 """
 PURE = _PURE.split()
 

@@ -3,15 +3,17 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from batchgen.cli.settings import Settings
-from batchgen.errors import UsageError
+from batchgen.errors import ManifestError, UsageError
 from batchgen.findings import Finding
 from batchgen.manifest import Manifest, load
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import Micros
 from batchgen.plan import Plan, Policy, Retry, change_of
+from batchgen.readers.nodes import Origin
 from batchgen.selector import selector
 from batchgen.state import TaskState, word
 from batchgen.tally import Tally
@@ -101,6 +103,21 @@ class Order:
             slug for slug, task in slugs.items() if not {slug, task} & seen
         )
         self.plan_id = digest.hexdigest()[:6]
+
+    def check_deadline(self, tally: Tally, now: datetime) -> None:
+        """A run that has begun may be collected after its deadline; a new one not.
+
+        Raises:
+            ManifestError: nothing was bought yet, and nothing could be.
+        """
+        wanted, document = self.manifest.deadline, self.manifest.document
+        if tally.session or wanted is None or document is None:
+            return
+        if wanted.moment is not None and wanted.moment <= now:
+            origin = Origin(document, ("deadline",))
+            message = "this deadline is past, so the run could start nothing"
+            label = "write a later one"
+            raise ManifestError([origin.error("bad-time", message, label)])
 
     def tasks(self) -> Iterator[Task]:
         """The selected tasks, lazily and in order."""
@@ -192,6 +209,10 @@ def policy_of(manifest: Manifest, retry: Sequence[Retry] = ()) -> Policy:
         backoff=manifest.retry.backoff,
         longest_backoff=manifest.retry.max_backoff,
         retry=frozenset(allowed),
+        task_timeout=manifest.task_timeout,
+        stop_after_failures=manifest.stop_after_failures,
+        quarantine=manifest.output.flagged == "quarantine",
+        sidecars=manifest.output.sidecar,
     )
 
 

@@ -17,11 +17,13 @@ from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
 from batchgen.models import Price
 from batchgen.money import Micros, plain
-from batchgen.profile import WAVESPEED, Profile, profile_for
+from batchgen.profile import TIERS, WAVESPEED, Profile, profile_for
 from batchgen.readers import sources
+from batchgen.scalars import Rate
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.tasks import to_json
+from batchgen.world import World
 
 _RENDER_GUESS = 240.0  # seconds a 4K clip may take; nobody publishes it
 
@@ -45,6 +47,7 @@ def plan(
     flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
     order = place(manifest, env, flags)
     tally = Tally.of(journal.read(order.folder))
+    order.check_deadline(tally, World().now())
     order.survey(tally, policy_of(order.manifest))
     if as_tasks:
         for line in lines(order):
@@ -71,10 +74,21 @@ def lines(order: Order) -> Iterator[str]:
 def limits_of(order: Order, profile: Profile) -> Limits:
     """Pace as the manifest says it, else the service's own limits."""
     manifest = order.manifest
-    concurrency = manifest.concurrency or profile.concurrency
+    tier = TIERS.get(manifest.tier or "")
+    concurrency = manifest.concurrency or (tier or profile).concurrency
     if manifest.rate:
         return Limits(concurrency, manifest.rate.count, manifest.rate.seconds)
-    return Limits(concurrency, profile.starts)
+    return Limits(concurrency, (tier or profile).starts)
+
+
+def reads_of(
+    order: Order, profile: Profile, flag: Rate | None = None
+) -> tuple[int, float]:
+    """Looks in so many seconds: the flag, else the manifest, else the service's own."""
+    wanted = flag or order.manifest.reads
+    if wanted:
+        return wanted.count, wanted.seconds
+    return (TIERS.get(order.manifest.tier or "") or profile).reads, 1.0
 
 
 def document(order: Order, tally: Tally, cap: Micros | None) -> dict[str, object]:

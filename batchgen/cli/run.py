@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +19,7 @@ from batchgen.cli import question, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
-from batchgen.cli.plan import limits_of, lines
+from batchgen.cli.plan import limits_of, lines, reads_of
 from batchgen.cli.session import (
     Account,
     Session,
@@ -32,7 +33,6 @@ from batchgen.errors import StoreError, UsageError
 from batchgen.events import OutputsMissing, SavedFile, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
-from batchgen.keys import Rate
 from batchgen.money import Micros, dollars, plain
 from batchgen.plan import Retry
 from batchgen.profile import profile_for, profile_of
@@ -40,6 +40,8 @@ from batchgen.progress import observers
 from batchgen.readers import sources
 from batchgen.recorder import Recorder
 from batchgen.runner import Runner
+from batchgen.scalars import Rate
+from batchgen.starts import deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.world import World
@@ -100,6 +102,7 @@ class _Run:
         """Check, ask, buy, report."""
         if (self._order.folder / NAME).exists():
             self._open()
+        self._order.check_deadline(self._tally, self._began)
         self._order.survey(self._tally, self._policy)
         self._tally.want(self._order.chosen)
         self._approve()
@@ -152,7 +155,9 @@ class _Run:
         if self._journal is None:
             return
         tasks, states = list(self._order.tasks()), dict(self._tally.states)
-        relocations = list(moves.relocations(tasks, states))
+        relocations = list(
+            moves.relocations(tasks, states, quarantine=self._policy.quarantine)
+        )
         plans = list(moves.renamed(tasks, states))
         if not (relocations or plans):
             return
@@ -241,8 +246,7 @@ class _Run:
     async def _connected(
         self, account: Account, cap: Micros | None, missing: Sequence[OutputsMissing]
     ) -> int:
-        reads = self._wishes.reads or self._order.manifest.reads
-        pace = (reads.count, reads.seconds) if reads else (account.profile.reads, 1.0)
+        pace = reads_of(self._order, account.profile, self._wishes.reads)
         if unused_proxy(self._settings) and not self._wishes.quiet:
             _tell(f"note: {PROXY_NOTE}")
         async with connected(account, pace, self._world) as client:
@@ -259,6 +263,7 @@ class _Run:
                         self._limits(account),
                         cap,
                         self._order.manifest.digest,
+                        *self._deadline(journal),
                     ),
                     client,
                     journal,
@@ -276,6 +281,14 @@ class _Run:
         if runner.failure is not None:
             raise runner.failure
         return self._report(self._ending(runner))
+
+    def _deadline(self, journal: Journal) -> tuple[datetime | None, str]:
+        """When this session buys nothing more, and how that was written."""
+        wanted = self._order.manifest.deadline
+        if wanted is None:
+            return None, ""
+        moment = deadline_of(wanted, journal.records, self._world.now())
+        return moment, wanted.text
 
     def _limits(self, account: Account) -> Limits:
         limits = limits_of(self._order, account.profile)

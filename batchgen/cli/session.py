@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -28,8 +29,8 @@ from batchgen.recorder import Observer, Recorder
 from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
-from batchgen.watch import heartbeat, signals, silence
-from batchgen.world import World
+from batchgen.watch import deadline, heartbeat, signals, silence
+from batchgen.world import World, iso
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Terms:
     limits: Limits
     cap: Micros | None
     manifest: str
+    deadline: datetime | None = None
+    deadline_text: str = ""
 
 
 def check_endpoint(tally: Tally, account: Account) -> None:
@@ -154,6 +157,9 @@ class Session:
                 )
                 group.start_soon(silence, runner, self.client, self.account.profile)
                 group.start_soon(heartbeat, self.tally, self.observer)
+                if self.terms.deadline is not None:
+                    last = self.terms.deadline
+                    await group.start(deadline, runner, last, self.tally, self.world)
                 await runner.run(self._opening(), news, tasks)
                 group.cancel_scope.cancel()
         if runner.failure is None:
@@ -165,7 +171,14 @@ class Session:
         account, terms, world = self.account, self.terms, self.world
         recorder = Recorder(self.journal, self.tally, self.observer)
         videos = self.journal.folder / "videos"
-        perform = Local(self.client, files, account.profile, videos, world)
+        perform = Local(
+            self.client,
+            files,
+            account.profile,
+            videos,
+            world,
+            sidecars=terms.policy.sidecars,
+        )
         perform.received = self.observer.received
         settlement = Settlement(
             recorder,
@@ -186,6 +199,7 @@ class Session:
         )
 
     def _opening(self) -> SessionOpened:
+        until = self.terms.deadline
         return SessionOpened(
             tool=f"batchgen {__version__}",
             pid=os.getpid(),
@@ -197,6 +211,8 @@ class Session:
             endpoint=self.account.endpoint,
             key=self.account.fingerprint,
             clock_offset_ms=round(self.client.clock_offset * 1000),
+            deadline=iso(until) if until else "",
+            deadline_text=self.terms.deadline_text,
         )
 
 
