@@ -46,7 +46,7 @@ def test_five_mistakes_are_shown_at_once_with_their_places(story: Story) -> None
         "4:3: error: unknown setting `durration` [unknown-key]",
         "5:14: error: cfg_scale is 5, but it runs from 0 to 1 [out-of-range]",
         "9:24: error: Kling V3.0 4K has no aspect ratio 4:5 [not-allowed]",
-        "10:14: error: a length of time needs its unit [bad-duration]",
+        "10:15: error: a length of time needs its unit [bad-duration]",
     ]
     assert found.stderr.rstrip().endswith(
         "5 errors. Nothing was submitted, nothing was charged."
