@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def call(arguments: Sequence[str]) -> int:
     """Run a command; its exit code."""
     try:
-        code = batchgen.main(list(arguments), standalone_mode=False)
+        code = batchgen.main(list(arguments), "batchgen", standalone_mode=False)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except BrokenPipeError:
