@@ -17,12 +17,14 @@ from batchgen.events import (
     Window,
     dump,
 )
-from batchgen.money import dollars
+from batchgen.money import Micros, dollars
 from batchgen.pace import Pace
 from batchgen.perform import Local
 from batchgen.plan import Submit
 from batchgen.profile import Profile
 from batchgen.recorder import Recorder
+from batchgen.settle import Fingerprint
+from batchgen.slots import Groups, Slots
 from batchgen.tasks import Task
 
 _BREAKER = 3  # uncertain submissions in a row
@@ -51,6 +53,9 @@ class Buyer:
 
     Attributes:
         short_of_money: the cap did not cover a task.
+        slots: how many submissions may be under way.
+        groups: keeps submissions and the settling of equal ones apart.
+        first: what this session bought first; set with `has_bought`.
     """
 
     def __init__(
@@ -62,8 +67,15 @@ class Buyer:
         limits: Limits,
         service_time: Callable[[], str],
         stop: Callable[[str, str], None],
+        fingerprint: Fingerprint,
+        groups: Groups,
     ) -> None:
         self.short_of_money = False
+        self.slots = Slots()
+        self.groups = groups
+        self.first: AttemptAccepted | None = None
+        self.has_bought = anyio.Event()
+        self._fingerprint = fingerprint
         self._recorder = recorder
         self._tally = recorder.tally
         self._observer = recorder.observer
@@ -74,9 +86,6 @@ class Buyer:
         self._stop = stop
         self._closed = False
         self._starts = Pace(limits.starts, limits.seconds)
-        # The first submission of a session goes alone: a wrong parser or a broken
-        # route costs one unknown, not thirty-two.
-        self._submits = anyio.CapacityLimiter(1)
         self._queueing: set[anyio.CancelScope] = set()
         self._uncertain_in_a_row = 0
 
@@ -92,35 +101,59 @@ class Buyer:
         Raises:
             StoreError: the state file cannot be written.
         """
-        async with self._submits:
-            if not self._affordable(step.task):
-                return False
-            await self._turn()
-            # From this look at the ledger to the reservation there is no await.
+        group = self._fingerprint(step.task.model, step.task.input)
+        async with self.slots.hold(step.task.model):
             if self._closed or not self._affordable(step.task):
                 return False
-            self._plan(step.task)
-            event = AttemptStarted(
-                task=step.task.id, attempt=step.attempt, reserve=step.task.price
+            await self._turn()
+            async with self.groups.sending(group):
+                outcome = await self._send(step)
+        if outcome is not None:
+            self._learn(outcome)
+        return outcome is not None
+
+    async def _send(self, step: Submit) -> TaskEvent | None:
+        # From this look at the ledger to the reservation there is no await.
+        if self._closed or not self._affordable(step.task):
+            return None
+        self._plan(step.task)
+        event = AttemptStarted(
+            task=step.task.id, attempt=step.attempt, reserve=self._bound(step.task)
+        )
+        since = self._service_time()
+        intent = self._recorder.record(event)
+        # A request that may cost money is never abandoned half way.
+        with anyio.CancelScope(shield=True):
+            await self._recorder.durable(intent)
+            outcome = self._unowned(await self._perform(step), since)
+            await self._keep(outcome)
+        return outcome
+
+    def open_slots(self, *, by_body: bool) -> None:
+        """Let more than one submission be under way.
+
+        `by_body`: the history shows what was asked for, so that equal bodies tell
+        whose a lost one is. Else no two of a model may be in doubt at once.
+        """
+        self.slots.open(self._limits.submits, one_each=not by_body)
+        if not by_body:
+            self._observer.notice(
+                "the account's history does not show what was asked for, so clips of a "
+                "model are started one after the other: about 60 starts a minute"
             )
-            since = self._service_time()
-            intent = self._recorder.record(event)
-            # A request that may cost money is never abandoned half way.
-            with anyio.CancelScope(shield=True):
-                await self._recorder.durable(intent)
-                outcome = self._unowned(await self._perform(step), since)
-                await self._keep(outcome)
-        self._learn(outcome)
-        return True
+
+    def _bound(self, task: Task) -> Micros:
+        return self._tally.bound(task.model, task.price)
 
     def _affordable(self, task: Task) -> bool:
-        ledger = self._tally.ledger
-        if ledger.covers(task.price):
+        ledger, bound = self._tally.ledger, self._bound(task)
+        if ledger.covers(bound):
             return True
         if not self.short_of_money:
+            which = "budget" if ledger.life_left == ledger.left else "session budget"
             self._observer.notice(
-                f"budget: the {dollars(ledger.left or 0)} left do not cover "
-                f"{task.slug} ({dollars(task.price)}); no new clips"
+                f"{which}: the {dollars(max(0, ledger.left or 0))} left do not cover "
+                f"{task.slug} ({dollars(bound)}); no new clips"
             )
         self.short_of_money = True
         return False
@@ -182,7 +215,8 @@ class Buyer:
         match event:
             case AttemptAccepted():
                 self._uncertain_in_a_row = 0
-                self._submits.total_tokens = self._limits.submits
+                self.first = self.first or event
+                self.has_bought.set()
             case AttemptRefused(kind="key" | "credit" as kind):
                 self._stop(kind, f"{event.message} (HTTP {event.http})")
             case AttemptRefused(kind="rate"):

@@ -46,6 +46,11 @@ class Feed:
             heapq.heappush(self._later, (due, next(self._order), task))
         self._notify()
 
+    def found(self, task: Task) -> None:
+        """Hand out a task that turned out to be paid."""
+        self._paid.append(task)
+        self._notify()
+
     def nothing_new(self) -> None:
         """Draw no further tasks; retries and paid ones go on."""
         self._fresh = None

@@ -76,12 +76,16 @@ class Ledger:
     @property
     def left(self) -> Micros | None:
         """What may still be reserved; None without a cap."""
-        rests = []
-        if self.cap is not None:
-            rests.append(self.cap - self.committed)
-        if self.session_cap is not None:
-            rests.append(self.session_cap - self.begun)
-        return min(rests, default=None)
+        rest = self.life_left
+        if self.session_cap is None:
+            return rest
+        of_session = self.session_cap - self.begun
+        return of_session if rest is None else min(rest, of_session)
+
+    @property
+    def life_left(self) -> Micros | None:
+        """What the cap of the whole life leaves; None without one."""
+        return None if self.cap is None else self.cap - self.committed
 
     def covers(self, amount: Micros) -> bool:
         """Whether a new attempt of this upper bound keeps the caps."""

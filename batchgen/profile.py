@@ -52,6 +52,7 @@ class Profile:
         starts: submissions a minute; None for no limit.
         reads: status reads a second over all tasks.
         rate_pause: everybody waits so long after a 429 that names no time.
+        settle_every: while a session buys, doubts are looked for so often.
         retention: what is older is no longer in the history.
         bytes_per_second: of a clip; what free disk is judged by.
         loopback: downloads may come from 127.0.0.1 over plain http.
@@ -74,6 +75,7 @@ class Profile:
     rate_pause: float
     bytes_per_second: int
     loopback: bool
+    settle_every: float = 120.0
     retention: float = 7 * 86_400.0
     backoff_first: float = 1.0
     backoff_longest: float = 60.0
@@ -117,6 +119,7 @@ SANDBOX = Profile(
     rate_pause=1,
     bytes_per_second=4_000_000,
     loopback=True,
+    settle_every=2,
     backoff_first=0.2,
     backoff_longest=5,
 )

@@ -2,8 +2,9 @@
 
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -97,10 +98,13 @@ class Runner:
             limits=limits,
             service_time=service_time,
             stop=self.stop,
+            fingerprint=settlement.fingerprint,
+            groups=settlement.groups,
         )
         self._scope = anyio.CancelScope()
         self._feed: Feed | None = None
         self._failures_in_a_row = 0
+        self._found_late = False
         self._rested: dict[str, int] = {}
         self._before = {
             task: len(state.attempts) for task, state in self._tally.states.items()
@@ -130,13 +134,53 @@ class Runner:
             await self._recorder.write(event)
         with self._scope:
             await self._settlement.look()
-            await self._round(tasks)
-            while not self.stopped and await self._settle_again():
+            async with anyio.create_task_group() as beside_it:
+                beside_it.start_soon(self._aside, self._open_slots)
+                beside_it.start_soon(self._aside, self._settle_meanwhile, tasks)
                 await self._round(tasks)
+                while not self.stopped and await self._settle_again():
+                    self._found_late = False
+                    await self._round(tasks)
+                beside_it.cancel_scope.cancel()
         self.bugs += self._recorder.faults
 
+    async def _aside(self, work: Callable[..., Awaitable[None]], *what: Any) -> None:
+        """What goes on beside the buying must not end it."""
+        try:
+            await work(*what)
+        except (StoreError, JournalDamaged) as error:
+            self._break(error)
+        except Exception as error:  # noqa: BLE001 - it is reported as a bug
+            self.bugs.append(traceback.format_exc())
+            self._observer.notice(f"bug in batchgen: {error!r}")
+
+    async def _open_slots(self) -> None:
+        await self._buyer.has_bought.wait()
+        assert self._buyer.first is not None  # noqa: S101 - it is set with the event
+        by_body = await self._settlement.shows(self._buyer.first)
+        self._buyer.open_slots(by_body=by_body)
+
+    async def _settle_meanwhile(self, tasks: Tasks) -> None:
+        """A history shows inputs for an hour only: doubts do not wait for the morning.
+
+        What is found is paid, so it is collected in this session.
+        """
+        while True:
+            await anyio.sleep(self._profile.settle_every)
+            found = set(await self._settlement.look())
+            if found and self._feed:
+                self._found_late = True
+                for task in self._found(tasks, found):
+                    self._feed.found(task)
+
+    def _found(self, tasks: Tasks, ids: AbstractSet[str]) -> Iterator[Task]:
+        wanted = {task.id: task for task in tasks() if task.id in ids}
+        for task in ids:
+            yield wanted.get(task) or self._bought(task)
+
     async def _settle_again(self) -> bool:
-        return await self._settlement.wait_and_look(self.stopping)
+        moved = await self._settlement.wait_and_look(self.stopping)
+        return moved or self._found_late
 
     async def close(self, code: int, reason: str) -> None:
         """Write down how the session ended."""
@@ -191,8 +235,7 @@ class Runner:
             ended = len(self._tally.states[task].attempts) - 1
             self._before[task] = min(self._before.get(task, 0), ended)
         wanted = {task.id: task for task in tasks() if task.id in known}
-        for task in ids:
-            yield wanted.get(task) or self._bought(task)
+        yield from (wanted.get(task) or self._bought(task) for task in ids)
 
     def _bought(self, task: str) -> Task:
         """A task as it was bought, for what the manifest no longer has."""
@@ -299,6 +342,11 @@ class Runner:
             clips = "clips in a row" if count > 1 else "clip"
             self.stop("breaker", f"{count} {clips} failed; buying stops here")
 
+    def _break(self, error: StoreError | JournalDamaged) -> None:
+        self.failure = self.failure or error
+        self.stop("disk" if isinstance(error, StoreError) else "state")
+        self.detach()
+
     async def _fetch_all(self, steps: MemoryObjectReceiveStream[Download]) -> None:
         with steps:
             async for step in steps:
@@ -323,9 +371,7 @@ class Runner:
         except KeyRejected as error:
             self.stop("key", f"the key was refused ({error.http}): {error.message}")
         except (StoreError, JournalDamaged) as error:
-            self.failure = self.failure or error
-            self.stop("disk" if isinstance(error, StoreError) else "state")
-            self.detach()
+            self._break(error)
         except Exception as error:  # noqa: BLE001 - it is reported as a bug
             self.bugs.append(f"{task.slug}\n{traceback.format_exc()}")
             self._observer.notice(f"bug in batchgen at {task.slug}: {error!r}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import anyio
@@ -22,16 +23,20 @@ from batchgen.plan import Policy
 from batchgen.profile import Profile
 from batchgen.reconcile import Doubt, Verdict, judge, scan
 from batchgen.recorder import Recorder
+from batchgen.slots import Groups
 from batchgen.state import Stage
 from batchgen.tally import Tally
 from batchgen.world import World, iso
 
 Fingerprint = Callable[[str, Mapping[str, Any]], str]
+"""Equal for request bodies of a model that ask for the same thing."""
+
 _AGREEING_SCANS = 2
 _LOOKS = 6
 _LONGEST_PAUSE = 30.0
 # The service tells its time in whole seconds, so our estimate may be that much early.
 _DATE_STEP = timedelta(seconds=1)
+_SLACK = timedelta(minutes=1)  # clocks, and dates without parts of a second
 _FINAL = frozenset({401, 403, 404})
 
 
@@ -84,17 +89,55 @@ class Settlement:
         self._client = client
         self._profile = profile
         self._policy = policy
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
         self._world = world
+        self.groups = Groups()
 
-    async def look(self) -> bool:
-        """Adopt what the history shows; whether anything was adopted."""
+    async def look(self) -> list[str]:
+        """Adopt what the history shows; the tasks that got a prediction.
+
+        May be called while others buy: groups with a request under way are left out,
+        and submissions of those that are looked at wait.
+        """
         doubts = list(self._doubts())
-        verdict = await self._verdict(doubts)
-        if verdict is None:
-            return False
-        await self._adopt(verdict)
-        return bool(verdict.adopted)
+        with self.groups.settling(doubt.fingerprint for doubt in doubts) as quiet:
+            doubts = [doubt for doubt in doubts if doubt.fingerprint in quiet]
+            verdict = await self._verdict(doubts)
+            if verdict is None:
+                return []
+            await self._adopt(verdict)
+        return [found.doubt.task for found in verdict.adopted]
+
+    async def shows(self, bought: AttemptAccepted) -> bool:
+        """Wait until the history shows a new prediction; whether with its inputs.
+
+        False, too, where the history cannot be read or never shows it.
+        """
+        planned = self._tally.states[bought.task].planned
+        assert planned is not None  # noqa: S101 - it was planned before it was bought
+        wanted = self.fingerprint(planned.model, planned.input)
+        since = self._server_now() - timedelta(seconds=self._profile.window_before)
+        wait = self._profile.accept_settle + self._profile.list_settle
+        with anyio.move_on_after(wait):
+            for pause in self._waits():
+                await anyio.sleep(pause)
+                until = self._server_now() + timedelta(seconds=wait) + _SLACK
+                try:
+                    rows = await self._client.newest(planned.model, since, until)
+                except Unavailable as error:
+                    if error.http in _FINAL:
+                        return False
+                    continue
+                for row in rows:
+                    if row.id == bought.prediction:
+                        return self._print_of(row) == wanted
+        return False
+
+    def _waits(self) -> Iterator[float]:
+        """Doubling pauses without an end."""
+        for tries in count():
+            longest = self._profile.backoff_first * 2.0 ** min(tries, 16)
+            yield min(longest, _LONGEST_PAUSE) / 2
 
     async def wait_and_look(self, stopping: anyio.Event) -> bool:
         """Adopt, and under the policy prove absences; whether anything is to be done.
@@ -102,7 +145,7 @@ class Settlement:
         An absence needs two complete looks that agree, the second after the settle
         time of the service.
         """
-        moved = await self.look()
+        moved = bool(await self.look())
         doubts = list(self._doubts())
         if not doubts or "absent" not in self._policy.retry:
             return moved
@@ -137,7 +180,7 @@ class Settlement:
                 task=task,
                 attempt=number,
                 model=planned.model,
-                fingerprint=self._fingerprint(planned.model, planned.input),
+                fingerprint=self.fingerprint(planned.model, planned.input),
                 since=min(since, until),
                 until=max(since, until) + _DATE_STEP,
             )
@@ -175,7 +218,7 @@ class Settlement:
     def _print_of(self, row: Prediction) -> str | None:
         if row.inputs is None or not row.model:
             return None
-        return self._fingerprint(row.model, row.inputs)
+        return self.fingerprint(row.model, row.inputs)
 
     async def _shows_ours(self, model: str) -> bool:
         """Whether the history shows what we know it must: else it proves nothing.
@@ -192,7 +235,7 @@ class Settlement:
         now = self._server_now()
         past = now - timedelta(seconds=self._profile.retention)
         try:
-            newest = await self._client.newest(model, past, now)
+            newest = await self._client.newest(model, past, now + _SLACK)
         except Unavailable:
             return False
         shown = {row.id for row in newest if row.inputs}

@@ -16,11 +16,12 @@ from browser import chromium as chromium  # noqa: PLC0414 - a fixture
 from batchgen.buyer import Limits
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk
-from batchgen.journal import Journal
+from batchgen.journal import Journal, read
 from batchgen.manifest import load
 from batchgen.models import catalog
 from batchgen.plan import Policy
 from batchgen.profile import SANDBOX
+from batchgen.records import Record
 from batchgen.report import exit_code
 from batchgen.runner import Runner
 from batchgen.sandbox.launch import launch
@@ -38,6 +39,7 @@ FAST = replace(
     poll_longest=0.1,
     backoff_first=0.02,
     rate_pause=0.05,
+    settle_every=0.3,
     reads=5000,
 )
 
@@ -81,6 +83,7 @@ class Story:
     api: str
     data: Path
     environ: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def manifest(self, prompts: Sequence[str], *more: str) -> Path:
         """A manifest of these prompts; its name is unique per first prompt."""
@@ -144,6 +147,11 @@ class Story:
         loaded = load(manifest, environ={}, catalog=models, live=False)
         return list(check(loaded, models, live=False))
 
+    def replay(self, manifest: Path) -> tuple[tuple[Record, ...], Tally]:
+        """What the state file says now."""
+        records = read(self.folder(manifest))
+        return records, Tally.of(records)
+
     async def session(
         self,
         manifest: Path,
@@ -155,6 +163,8 @@ class Story:
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like."""
         world = World(disk=disk or Disk())
+        observer = Silent()
+        self.notices = observer.notices
         account = Account(self.api, "story-key", FAST)
         tasks = self.tasks(manifest)
         terms = Terms(policy or Policy(), limits or Limits(8, None), cap, "digest")
@@ -163,7 +173,7 @@ class Story:
                 tally = Tally.of(journal.records)
                 tally.want(task.id for task in tasks)
                 session = Session(
-                    account, terms, client, journal, tally, Silent(), world
+                    account, terms, client, journal, tally, observer, world
                 )
                 runner = await session.run(
                     lambda: tasks, [], catalog(), lambda _: exit_code(tally.counts)

@@ -417,7 +417,9 @@ async def test_every_intent_is_on_disk_before_it_is_performed(tmp_path: Path) ->
         assert intents == [True] * 4
 
 
-async def test_the_first_submission_of_a_session_goes_alone(tmp_path: Path) -> None:
+async def test_submissions_go_one_by_one_until_one_was_listed(
+    tmp_path: Path,
+) -> None:
     under_way: list[int] = []
 
     class Slow(Engine):
@@ -434,7 +436,7 @@ async def test_the_first_submission_of_a_session_goes_alone(tmp_path: Path) -> N
     async with house(tmp_path) as home:
         home.engine.__class__ = Slow
         await home.run([A, B, C, D])
-        assert under_way == [1, 1, 2, 3]
+        assert under_way == [1, 1, 1, 1]
 
 
 async def test_three_doubts_in_a_row_stop_the_buying(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ runner
 buyer
 settle feed engines perform
 moves
-recorder
+recorder slots
 reconcile tally starts journal client downloads stores
 parts
 bodies
