@@ -127,7 +127,7 @@ def test_every_module_has_its_place_and_only_one() -> None:
     listed = LAYERS.split()
     assert len(listed) == len(set(listed))
     assert there - set(listed) == set()
-    planned = {"notify", "engines", "stores"}  # architecture.md has them, to come
+    planned = {"engines", "stores"}  # architecture.md has them, to come
     assert set(listed) - there - planned == set()
     assert set(PURE) - set(listed) == set()
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 
 from batchgen import moves, report
 from batchgen.buyer import Limits
-from batchgen.cli import question, results, settings
+from batchgen.cli import exits, question, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
@@ -29,7 +29,7 @@ from batchgen.cli.session import (
     first_contact,
 )
 from batchgen.cli.settings import Settings
-from batchgen.errors import StoreError, UsageError
+from batchgen.errors import BatchgenError, StoreError, UsageError
 from batchgen.events import OutputsMissing, SavedFile, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
@@ -78,7 +78,12 @@ def run(
     """Do what is left to do of a manifest; the exit code."""
     flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
     with contextlib.ExitStack() as stack:
-        return _Run(manifest, flags, Wishes(**wishes), stack).perform()
+        run = _Run(manifest, flags, Wishes(**wishes), stack)
+        try:
+            return run.perform()
+        except BatchgenError as error:
+            run.tell_of(error)
+            raise
 
 
 class _Run:
@@ -348,6 +353,7 @@ class _Run:
             began=self._began,
             now=self._world.now(),
         )
+        self._notify(document)
         if self._wishes.as_json:
             click.echo(report.to_json(document))
         else:
@@ -356,6 +362,29 @@ class _Run:
             )
             say(text, nl=False)
         return ending.exit
+
+    def tell_of(self, error: BatchgenError) -> None:
+        """Give notice of an ending that leaves no summary, if it is not a mistake."""
+        code, reason = exits.code_of(error)
+        if reason in ("usage", "locked"):
+            return
+        told = {"rule": error.rule, "message": error.message}
+        run = self._order.folder.name
+        self._notify(
+            {"schema": "batchgen.run/1", "run": run, "exit": code, "reason": reason}
+            | {"error": told}
+        )
+
+    def _notify(self, document: Mapping[str, Any]) -> None:
+        """Whoever is to be told is told; what does not get through is said here."""
+        notices = self._order.manifest.notices
+        if not notices:
+            return
+        from batchgen import notify  # noqa: PLC0415 - few manifests have notices
+
+        environ, proxy = self._settings.environ, self._settings.proxy
+        for trouble in notify.send(notices, document, environ, proxy):
+            _tell(f"warning: {trouble}")
 
     def _command(self) -> str:
         return f"batchgen run {self._path}{' --sandbox' * self._order.flags.sandbox}"
