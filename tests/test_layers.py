@@ -27,7 +27,7 @@ recorder slots
 reconcile tally starts journal client downloads stores
 parts
 bodies
-plan selector
+plan selector forecast
 tasks
 clashes rendering
 variants
@@ -49,7 +49,7 @@ _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
-diff tables task deadline scalars starts
+diff tables task forecast deadline scalars starts
 """
 PURE = _PURE.split()
 

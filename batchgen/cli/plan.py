@@ -1,10 +1,13 @@
 """`batchgen plan`: what a run would do and cost. Reads, spends nothing."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,19 +16,26 @@ from batchgen.buyer import Limits
 from batchgen.cli import exits, settings
 from batchgen.cli.colour import say
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
+from batchgen.errors import JournalError, StoreError
 from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
+from batchgen.forecast import Forecast, render_time
 from batchgen.models import Price
 from batchgen.money import Micros, plain
 from batchgen.profile import TIERS, WAVESPEED, Profile, profile_for
 from batchgen.readers import sources
+from batchgen.records import Record
 from batchgen.scalars import Rate
+from batchgen.starts import deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.tasks import to_json
-from batchgen.world import World
+from batchgen.world import World, iso
 
 _RENDER_GUESS = 240.0  # seconds a 4K clip may take; nobody publishes it
+_SANDBOX_GUESS = 1.5
+_OTHER_RUNS = 3  # the newest runs may know how long a clip takes
+_LONGEST_JOURNAL = 20_000_000  # bytes; a plan is a matter of a moment
 
 
 def plan(
@@ -46,8 +56,9 @@ def plan(
     env = settings.read()
     flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
     order = place(manifest, env, flags)
-    tally = Tally.of(journal.read(order.folder))
-    order.check_deadline(tally, World().now())
+    records, now = journal.read(order.folder), World().now()
+    tally = Tally.of(records)
+    order.check_deadline(tally, now)
     order.survey(tally, policy_of(order.manifest))
     if as_tasks:
         for line in lines(order):
@@ -57,10 +68,19 @@ def plan(
         found = order.findings
         say(render(found, sources(found, encoding)) + "\n", err=True)
     cap = cap_of(order.manifest, None, env.ceiling)
+    outlook = outlook_of(order, records)
+    night = _night(order, outlook, records, now)
     if as_json:
-        exits.answer("plan", 0, "done", **document(order, tally, cap))
+        facts = document(order, tally, cap, outlook)
+        if night:
+            facts |= {**night, "deadline": iso(night["deadline"])}
+        exits.answer("plan", 0, "done", **facts)
     else:
-        page = replace(quote(order, tally, cap, manifest), detailed=verbose)
+        page = replace(
+            quote(order, tally, cap, manifest, outlook),
+            detailed=verbose,
+            night=report.Night(**night) if night else None,
+        )
         say(report.plan_text(page), nl=False)
     return 0
 
@@ -91,9 +111,56 @@ def reads_of(
     return (TIERS.get(order.manifest.tier or "") or profile).reads, 1.0
 
 
-def document(order: Order, tally: Tally, cap: Micros | None) -> dict[str, object]:
+def outlook_of(order: Order, records: Sequence[Record]) -> Forecast:
+    """The plan's pace, with the render times of this run, else of the newest ones."""
+    profile = profile_for(live=order.live)
+    limits = limits_of(order, profile)
+    guess = _RENDER_GUESS if profile is WAVESPEED else _SANDBOX_GUESS
+    seen = render_time(records, order.manifest.model)
+    for folder in [] if seen else _others(order):
+        with contextlib.suppress(JournalError, StoreError):
+            seen = seen or render_time(journal.read(folder), order.manifest.model)
+    return Forecast(
+        limits.concurrency,
+        limits.starts,
+        limits.seconds,
+        render_s=seen or guess,
+        measured=seen is not None,
+    )
+
+
+def _others(order: Order) -> list[Path]:
+    """The newest runs of the same service."""
+    found = []
+    for path in order.folder.parent.glob(f"*/{journal.NAME}"):
+        if path.parent.name.endswith(".sandbox") is not order.live:
+            status = path.stat()
+            if status.st_size <= _LONGEST_JOURNAL:
+                found.append((status.st_mtime, path.parent))
+    return [folder for _, folder in sorted(found, reverse=True)[:_OTHER_RUNS]]
+
+
+def _night(
+    order: Order, outlook: Forecast, records: Sequence[Record], now: datetime
+) -> dict[str, Any]:
+    """Whether the plan fits before its deadline."""
+    wanted, clips = order.manifest.deadline, order.plan.to_buy
+    if wanted is None or not clips:
+        return {}
+    deadline = deadline_of(wanted, records, now)
+    room = (deadline - now).total_seconds()
+    return {
+        "deadline": deadline.astimezone(),
+        "short_by_s": round(max(0.0, outlook.until_last_start(clips) - room)),
+        "clips_in_time": min(clips, outlook.started_within(room)),
+    }
+
+
+def document(
+    order: Order, tally: Tally, cap: Micros | None, outlook: Forecast
+) -> dict[str, object]:
     """The plan as data."""
-    plan, limits = order.plan, limits_of(order, profile_for(live=order.live))
+    plan = order.plan
     left = None if cap is None else cap - tally.ledger.committed
     counts = {name: plan.counts.get(name, 0) for name in ("new", "changed", "renamed")}
     counts |= {
@@ -112,15 +179,16 @@ def document(order: Order, tally: Tally, cap: Micros | None) -> dict[str, object
         "cost_usd": _usd(plan.cost),
         "budget_usd": _usd(cap),
         "left_usd": _usd(left),
-        "eta_s": round(eta(plan.to_buy, limits, profile_for(live=order.live))),
+        "eta_s": round(outlook.span(plan.to_buy)),
+        "eta_measured": outlook.measured,
         "warnings": [finding_json(finding) for finding in order.findings],
     }
 
 
-def quote(order: Order, tally: Tally, cap: Micros | None, path: Path) -> report.Quote:
+def quote(
+    order: Order, tally: Tally, cap: Micros | None, path: Path, outlook: Forecast
+) -> report.Quote:
     """The plan as a page."""
-    profile = profile_for(live=order.live)
-    limits = limits_of(order, profile)
     first = order.first
     flag = "" if order.live or not order.flags.sandbox else " --sandbox"
     expansion = order.expansion
@@ -145,19 +213,12 @@ def quote(order: Order, tally: Tally, cap: Micros | None, path: Path) -> report.
         first=report.First(first.slug, first.id[:8], _prompt(first.input))
         if first
         else None,
-        pace=_pace(limits),
-        eta_s=eta(order.plan.to_buy, limits, profile),
+        pace=_pace(outlook),
+        eta_s=outlook.span(order.plan.to_buy),
+        measured=outlook.measured,
         fresh=not tally.states,
         done_cost=done,
     )
-
-
-def eta(clips: int, limits: Limits, profile: Profile) -> float:
-    """Seconds for so many clips, by the slots and by the starts, whichever is more."""
-    one = _RENDER_GUESS if profile is WAVESPEED else 1.5
-    slots = clips / limits.concurrency * one
-    starts = clips / limits.starts * limits.seconds if limits.starts else 0.0
-    return max(slots, starts) + one
 
 
 def _product(order: Order) -> str:
@@ -177,11 +238,11 @@ def _prompt(fields: object) -> str:
     return str(fields.get("prompt") or " / ".join(scene["prompt"] for scene in scenes))
 
 
-def _pace(limits: Limits) -> str:
-    text = f"{limits.concurrency} at a time"
-    if limits.starts:
-        unit = {1.0: "second", 60.0: "minute", 3600.0: "hour"}[limits.seconds]
-        text += f", {limits.starts} starts a {unit}"
+def _pace(outlook: Forecast) -> str:
+    text = f"{outlook.concurrency} at a time"
+    if outlook.starts:
+        unit = {1.0: "second", 60.0: "minute", 3600.0: "hour"}[outlook.seconds]
+        text += f", {outlook.starts} starts a {unit}"
     return text
 
 

@@ -2,7 +2,7 @@
 
 from batchgen.report.ending import Ending, exit_code
 from batchgen.report.lines import Level, Line, Narrator, alive
-from batchgen.report.quote import First, Quote, plan_text
+from batchgen.report.quote import First, Night, Quote, plan_text
 from batchgen.report.sheet import Sheet, results_csv
 from batchgen.report.standing import runs_text, status_text
 from batchgen.report.summary import (
@@ -26,6 +26,7 @@ __all__ = [
     "Level",
     "Line",
     "Narrator",
+    "Night",
     "Quote",
     "Row",
     "Runs",

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from batchgen import diff, terminal
 from batchgen.money import Micros, dollars
 from batchgen.plan import Edit, Plan
-from batchgen.report.words import about, clips
+from batchgen.report.words import about, clips, duration
 
 _ROWS = 20
 _PROMPT_LINES = 3
@@ -23,6 +24,21 @@ class First:
     slug: str
     hash: str
     prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """Whether a plan fits before its deadline.
+
+    Attributes:
+        deadline: after it nothing starts; in the zone it is shown in.
+        short_by_s: by how many seconds it comes too early; 0 if it does not.
+        clips_in_time: how many clips start before it.
+    """
+
+    deadline: datetime
+    short_by_s: int
+    clips_in_time: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,7 @@ class Quote:
         command: what starts it.
         fresh: no run of this name exists yet.
         done_cost: what the clips that are done have cost.
+        night: how the deadline suits it; None without one.
         detailed: whether every edited task has a line, and what changed in it.
     """
 
@@ -63,6 +80,7 @@ class Quote:
     measured: bool = False
     fresh: bool = True
     done_cost: Micros = 0
+    night: Night | None = None
     detailed: bool = False
 
 
@@ -202,4 +220,18 @@ def _start(quote: Quote) -> Iterator[str]:
         parts.append(f"{about(quote.eta_s)}{guess}")
     if parts and quote.plan.to_buy:
         yield "  " + "   ".join(parts)
+    if quote.night is not None:
+        yield f"  {_fits(quote.night, quote.plan.to_buy)}"
     yield f"  plan {quote.plan_id}   start with: {quote.command}"
+
+
+def _fits(night: Night, clips_wanted: int) -> str:
+    text = f"deadline {night.deadline:%a %H:%M}"
+    if not night.short_by_s:
+        those = f"all {clips(clips_wanted)} start"
+        those = "the one clip starts" if clips_wanted == 1 else those
+        return f"{text}   {those} before it"
+    return (
+        f"{text}   the time is {duration(night.short_by_s)} too short for this plan: "
+        f"about {night.clips_in_time:,} of {clips(clips_wanted)} start before it"
+    )
