@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import av
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 from batchgen.models import DEFAULT_MODEL, catalog
 from batchgen.sandbox.film import render
+from batchgen.sandbox.fonts import Face
 from batchgen.sandbox.lettering import letters, readable, wrapped
 from batchgen.sandbox.lights import lights
 from batchgen.sandbox.pictures import FRAMES, Picture, Scene
@@ -33,7 +34,7 @@ def filmed(path: Path, profile: str, **fields: Any) -> Path:
     [
         ("preview", "16:9", (384, 216)),
         ("preview", "9:16", (216, 384)),
-        ("preview", "1:1", (384, 384)),
+        ("preview", "1:1", (216, 216)),
         ("full", "16:9", (3840, 2160)),
     ],
 )
@@ -169,12 +170,11 @@ def test_the_ground_is_dark_enough_for_white_letters() -> None:
 
 
 def test_lines_are_about_as_long_as_each_other() -> None:
-    font = ImageFont.load_default(20)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    lines = wrapped("one two three four five six seven eight", font, 330)
-    lengths = [font.getlength(line) for line in lines]
+    face = Face(20, 400)
+    lines = wrapped("one two three four five six seven eight", face, 240)
+    lengths = [face.length(line) for line in lines]
     assert len(lines) == 2
-    assert max(lengths) <= 330
+    assert max(lengths) <= 240
     assert min(lengths) > 0.7 * max(lengths)
 
 

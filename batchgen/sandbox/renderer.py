@@ -3,35 +3,41 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
+from PIL import Image
 
 from batchgen.models import Model
 from batchgen.sandbox.film import render
 from batchgen.sandbox.pictures import Picture, Scene
 from batchgen.sandbox.predictions import share
 
-_VERSION = 1
+_VERSION = 2
 _AT_ONCE = 2
 """Clips rendered side by side: each is a matter of the processor alone."""
 
-_SIDES = {
-    # of the profile: the long side, and the side of a square
-    "full": (3840, 2160),
-    "preview": (384, 384),
-    "plain": (384, 384),
-}
+_SMALL = 216
+"""Pixels of the short side where nobody looks: profiles other than `full`."""
+_UPLOADED = re.compile(r"/media/([0-9a-f]+)")
+_WIDE = Fraction(16, 9)
+"""No clip is longer than this is at its model's short side."""
 
 
 class Studio:
-    """Renders clips when they are first wanted and keeps them in a folder."""
+    """Renders clips when they are first wanted and keeps them in a folder.
+
+    Pictures that a client uploaded lie beside that folder, in `media`.
+    """
 
     def __init__(self, folder: Path, profile: str) -> None:
         self._folder = folder
+        self._media = folder.parent / "media"
         self._profile = profile
         self._rooms = anyio.CapacityLimiter(_AT_ONCE)
         self._locks: dict[str, anyio.Lock] = {}
@@ -65,36 +71,33 @@ class Studio:
         self, path: Path, model: Model, fields: Mapping[str, Any], name: str
     ) -> None:
         fresh = path.with_suffix(f".{os.getpid()}.part")
-        picture = picture_of(model, fields, name, self._profile)
+        frame = _proportions(fields.get("image"), self._media)
+        picture = picture_of(model, fields, name, self._profile, frame)
         seconds = int(fields.get("duration", 5))
         render(picture, seconds, fresh, sound=bool(fields.get("sound")))
         fresh.replace(path)
 
 
 def picture_of(
-    model: Model, fields: Mapping[str, Any], name: str, profile: str
+    model: Model,
+    fields: Mapping[str, Any],
+    name: str,
+    profile: str,
+    frame: Fraction | None = None,
 ) -> Picture:
-    """What the clip of this input shows."""
-    ratio = str(fields.get("aspect_ratio", "16:9"))
-    width, height = pixels(ratio, profile)
+    """What the clip of this input shows; `frame` is the first frame's width by height.
+
+    A first frame that nobody can look at counts as 16:9.
+    """
+    ratio = _ratio(fields, frame)
+    short = model.resolution if profile == "full" else min(_SMALL, model.resolution)
+    width, height = pixels(ratio, short)
     scenes = [
         Scene(str(scene["prompt"]), int(scene.get("duration", 0)))
         for scene in fields.get("multi_prompt") or ()
     ]
     if fields.get("prompt"):
         scenes.insert(0, Scene(str(fields["prompt"])))
-    wide, high = pixels(ratio, "full")
-    facts = [
-        ("Duration", f"{fields.get('duration', 5)} s"),
-        ("Ratio", ratio),
-        ("Size", f"{wide} \u00d7 {high}"),
-        ("Sound", "On" if fields.get("sound") else "Off"),
-        (
-            "Cfg scale",
-            f"{fields['cfg_scale']:g}" if "cfg_scale" in fields else "\u2013",
-        ),
-        ("Prediction", name[:8]),
-    ]
     return Picture(
         width=width,
         height=height,
@@ -103,16 +106,51 @@ def picture_of(
         title=model.title,
         scenes=scenes,
         without=str(fields.get("negative_prompt") or ""),
-        facts=facts,
+        facts=[*_facts(model, fields, ratio), ("Prediction", name[:8])],
     )
 
 
-def pixels(ratio: str, profile: str) -> tuple[int, int]:
-    """Width and height of a picture, both even."""
-    long, square = _SIDES[profile]
-    width, height = (int(part) for part in ratio.split(":"))
-    if width == height:
-        return square, square
-    short = long * min(width, height) / max(width, height) / 2
-    even = 2 * round(short)
-    return (long, even) if width > height else (even, long)
+def _facts(
+    model: Model, fields: Mapping[str, Any], ratio: Fraction
+) -> Iterator[tuple[str, str]]:
+    """What else was asked for, as far as the model has it."""
+    wide, high = pixels(ratio, model.resolution)
+    yield "Duration", f"{fields.get('duration', 5)} s"
+    yield "Ratio", f"{ratio.numerator}:{ratio.denominator}"
+    yield "Size", f"{wide} \u00d7 {high}"
+    yield "Sound", "On" if fields.get("sound") else "Off"
+    if "cfg_scale" in model.fields:
+        scale = fields.get("cfg_scale")
+        yield "Cfg scale", "\u2013" if scale is None else f"{scale:g}"
+    if "image" in model.fields:
+        yield "Frames", "First, last" if fields.get("end_image") else "First"
+    if "images" in model.fields:
+        yield "Images", str(len(fields.get("images") or ()))
+    if fields.get("element_list"):
+        yield "Elements", str(len(fields["element_list"]))
+
+
+def _ratio(fields: Mapping[str, Any], frame: Fraction | None) -> Fraction:
+    if "image" in fields:
+        return frame or Fraction(16, 9)
+    return Fraction(str(fields.get("aspect_ratio", "16:9")).replace(":", "/"))
+
+
+def _proportions(address: object, media: Path) -> Fraction | None:
+    """Width by height of a picture that was uploaded here, in small numbers."""
+    found = _UPLOADED.search(address) if isinstance(address, str) else None
+    if found is None:
+        return None
+    try:
+        with Image.open(media / found[1]) as image:
+            return Fraction(image.width, image.height).limit_denominator(30)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def pixels(ratio: Fraction, short: int) -> tuple[int, int]:
+    """Width and height of a picture, both even; `short` is a side of a square one."""
+    stretch = max(ratio, 1 / ratio)
+    long = short * min(stretch, _WIDE)
+    sides = 2 * round(long / 2), 2 * round(long / stretch / 2)
+    return sides if ratio > 1 else (sides[1], sides[0])
