@@ -1,21 +1,19 @@
 """Buying: the only code that spends. Check, reserve, write down, ask, write down."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
-from batchgen.errors import JournalError, StoreError
 from batchgen.events import (
     AttemptAccepted,
+    AttemptNotSent,
     AttemptRefused,
     AttemptStarted,
     AttemptUncertain,
     TaskEvent,
     TaskPlanned,
     Window,
-    dump,
 )
 from batchgen.money import Micros, dollars
 from batchgen.pace import Pace
@@ -125,8 +123,11 @@ class Buyer:
         # A request that may cost money is never abandoned half way.
         with anyio.CancelScope(shield=True):
             await self._recorder.durable(intent)
-            outcome = self._unowned(await self._perform(step), since)
-            await self._keep(outcome)
+            if self._recorder.full:
+                outcome: TaskEvent = _held_back(event)
+            else:
+                outcome = self._unowned(await self._perform(step), since)
+            await self._recorder.keep(outcome)
         return outcome
 
     def open_slots(self, *, by_body: bool) -> None:
@@ -158,24 +159,15 @@ class Buyer:
         self.short_of_money = True
         return False
 
-    async def _keep(self, outcome: TaskEvent) -> None:
-        """Write down what came of a purchase, on stderr if the file takes nothing."""
-        try:
-            await self._recorder.write(outcome)
-        except (StoreError, JournalError):
-            if isinstance(outcome, AttemptAccepted):
-                line = json.dumps(dump(outcome), separators=(",", ":"))
-                self._observer.notice(f"BATCHGEN-RECOVER {line}")
-            raise
-
     async def _turn(self) -> None:
-        """Wait for the rate limit, or for the end of buying."""
+        """Wait for the rate limit and for room on disk, or for the end of buying."""
         if self._closed:
             return
         with anyio.CancelScope() as scope:
             self._queueing.add(scope)
             try:
                 await self._starts.turn()
+                await self._recorder.room()
             finally:
                 self._queueing.discard(scope)
 
@@ -240,3 +232,13 @@ class Buyer:
         if self._starts.pause(wait):
             text = f"waiting for the account's rate limit, {wait:.0f} s"
             self._observer.notice(text)
+
+
+def _held_back(intent: AttemptStarted) -> AttemptNotSent:
+    """An intent that was just about written: its outcome might find no room."""
+    return AttemptNotSent(
+        task=intent.task,
+        attempt=intent.attempt,
+        phase="disk",
+        error="the disk ran full before it was sent",
+    )

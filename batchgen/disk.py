@@ -5,6 +5,7 @@ many bytes, runs full, or forgets what was not synced. A handle is a number that
 the disk that gave it understands.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,7 @@ from io import BufferedIOBase
 from pathlib import Path
 
 _BLOCK = 1 << 20
+_MOUNTS = Path("/proc/self/mounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,13 @@ class Disk:
         """Make one folder; FileExistsError if the name is taken."""
         folder.mkdir(mode)
 
+    def mounts(self) -> str:
+        """The table of mounts; empty where the system does not tell."""
+        try:
+            return _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return ""
+
     def allocate(self, handle: int, length: int) -> None:
         """Fill a file with so many bytes that are really there."""
         if hasattr(os, "posix_fallocate"):
@@ -153,8 +162,11 @@ class Disk:
         source.rename(target)
 
 
-def make_folders(disk: Disk, folder: Path) -> list[Path]:
-    """Make a folder with its parents; those that were missing, innermost first."""
+def make_folders(disk: Disk, folder: Path, mode: int = 0o777) -> list[Path]:
+    """Make a folder with its parents; those that were missing, innermost first.
+
+    `mode` is the innermost one's.
+    """
     missing = []
     for one in (folder, *folder.parents):
         if disk.find(one) is not None:
@@ -162,16 +174,24 @@ def make_folders(disk: Disk, folder: Path) -> list[Path]:
         missing.append(one)
     for one in reversed(missing):
         try:
-            disk.mkdir(one)
+            disk.mkdir(one, mode if one == folder else 0o777)
         except FileExistsError:
             continue  # another process was faster
     return missing
 
 
 def write_all(disk: Disk, handle: int, data: bytes) -> None:
-    """Write every byte, in as many calls as it takes."""
-    while data:
-        data = data[disk.write(handle, data) :]
+    """Write every byte, in as many calls as it takes.
+
+    Raises:
+        OSError: ENOSPC also where a call takes nothing and says nothing.
+    """
+    rest = memoryview(data)
+    while rest:
+        count = disk.write(handle, bytes(rest))
+        if not count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[count:]
 
 
 def read_all(disk: Disk, path: Path) -> bytes:

@@ -260,6 +260,31 @@ class ClockJumped(_Fact):
     ahead_ms: int
 
 
+class Resealed(_Fact):
+    """A person looked at what was wrong with the state file, and took it as it is.
+
+    `what`: lines were edited, an older copy is gone on with, or the run belongs to
+    another endpoint from now on.
+    """
+
+    t: Literal["Resealed"] = "Resealed"
+    what: Literal["edited", "rollback", "endpoint"]
+    by: str
+    lines: tuple[int, ...] = ()
+    lost: int = 0  # records that an older copy does not have
+    endpoint: str = ""
+    audited: bool = False
+
+
+class Imported(_Fact):
+    """Paid ids that an earlier session could not write down were taken in."""
+
+    t: Literal["Imported"] = "Imported"
+    source: str
+    accepted: int
+    by: str = ""
+
+
 TaskEvent = (
     TaskPlanned
     | AttemptStarted
@@ -278,7 +303,7 @@ TaskEvent = (
 )
 """Everything that happens to one task."""
 
-RunEvent = SessionOpened | SessionClosed | Repaired | ClockJumped
+RunEvent = SessionOpened | SessionClosed | Repaired | Resealed | Imported | ClockJumped
 """Everything that happens to the run as a whole."""
 
 Event = TaskEvent | RunEvent

@@ -1,59 +1,58 @@
-"""The append-only state file: one writer, durable before anybody acts on it.
+"""The append-only journal: one writer, durable before anybody acts on it.
 
 Whoever needs a record to be durable becomes the leader of a group commit: it takes
 all that queued, writes, syncs in a thread and wakes the others. So there is no timer,
 no background task, and a hundred waiting records cost one sync.
 """
 
-import contextlib
-import os
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 from zlib import crc32
 
 import anyio
 
-from batchgen.disk import Disk, make_folders, read_all, read_open, write_all
-from batchgen.errors import (
-    BatchgenError,
-    JournalDamaged,
-    JournalLocked,
-    StoreError,
-)
-from batchgen.events import Event, Repaired
+from batchgen.ballast import Ballast
+from batchgen.disk import Disk, read_all
+from batchgen.errors import BatchgenError, JournalDamaged, StoreError
+from batchgen.events import AttemptAccepted, Event, Repaired, parse
 from batchgen.records import Record, Replay, encode, readable, replay
+from batchgen.rescue import Rescue
+from batchgen.statefile import NAME, NoRoom, StateFile, unwritable
 from batchgen.world import World
 
-NAME = "state.jsonl"
-_LOCK = ".lock"
-_MARK_SIZE = 64
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_APPEND
+__all__ = ["NAME", "Journal", "read"]
 
 
 class Journal:
-    """The open, locked state file of one run.
+    """The open, locked journal of one run. Only the runner appends.
 
-    `records` is what it held when it was opened. Only the runner appends.
+    Attributes:
+        records: what it held when it was opened.
+        full: the disk took no more; nothing may be bought until `room` has come back.
+        rescue: where a paid id goes that the journal does not take.
     """
 
     def __init__(self, folder: Path, world: World) -> None:
         self.folder = folder
         self.path = folder / NAME
         self.records: tuple[Record, ...] = ()
-        self._disk = world.disk
+        self.full = False
+        self.rescue = Rescue(folder, world)
+        self._ballast = Ballast(folder, world.disk)
+        self._patience = world.patience
         self._stamp = world.stamp
-        self._host = world.host
         self._thread = world.thread
         self._queue: list[bytes] = []
         self._next = 1
         self._durable = 0
-        self._length = 0
-        self._made: list[Path] = []
+        self._wrote = False
+        self._calm_since = 0.0
         self._syncing: anyio.Event | None = None
         self._poison: BatchgenError | None = None
-        self._handle = self._lock = -1
+        self._file: StateFile
 
     @classmethod
     def open(cls, folder: Path, world: World) -> Self:
@@ -69,78 +68,38 @@ class Journal:
             StoreError: the folder or the file cannot be made, read or written.
         """
         journal = cls(folder, world)
+        journal._file = StateFile.open(folder, world)
         try:
             journal._take()
         except OSError as error:
             journal.close()
-            raise _unwritable(journal.path, error) from error
+            raise unwritable(journal.path, error) from error
         except BaseException:
             journal.close()
             raise
         return journal
 
     def _take(self) -> None:
-        self._made = make_folders(self._disk, self.folder)
-        self._handle = self._disk.open(self.path, _OPEN)
-        self._lock = self._disk.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        self._claim()
-        data = read_open(self._disk, self._handle)
+        data = self._file.read()
         found = replay(data)
-        _refuse_rollback(self._mark(), found, data)
+        refuse_rollback(self._file.mark(), found, data)
         self.records = found.records
         self._next = found.last + 1
         self._durable = found.last
         self._repair(found)
 
-    def _claim(self) -> None:
-        """Lock the journal's own inode, so that two paths to one file collide.
-
-        And the lock file, which is never replaced, so that two files at one path
-        collide.
-        """
-        try:
-            self._disk.lock(self._handle)
-            self._disk.lock(self._lock)
-        except BlockingIOError as error:
-            held = self._disk.pread(self._lock, 256, _MARK_SIZE)
-            holder = held.decode("utf-8", "replace")
-            raise JournalLocked(
-                f"{self.folder.name} is already running: {holder.strip()}",
-                advice=f"watch it with: batchgen status {self.folder.name}",
-            ) from error
-        if not self._disk.is_at(self._handle, self.path):
-            raise JournalLocked(f"{self.folder.name} was moved while it was opened")
-        holder = f"process {os.getpid()} on {self._host} since {self._stamp()}"
-        self._disk.pwrite(self._lock, holder.ljust(192).encode(), _MARK_SIZE)
-
-    def _mark(self) -> tuple[int, int] | None:
-        """The high-water mark: number and length of what was once durable."""
-        words = self._disk.pread(self._lock, _MARK_SIZE, 0).split()
-        if len(words) != 3 or words[2] != b"%08x" % crc32(b" ".join(words[:2])):  # noqa: PLR2004
-            return None
-        return int(words[0]), int(words[1])
-
     def _repair(self, found: Replay) -> None:
-        self._length = self._disk.size(self._handle)
         if found.torn:
-            kept = self.folder / f"torn-{found.last + 1}-{crc32(found.torn):08x}"
-            self._keep(kept, found.torn)
-            self._disk.truncate(self._handle, found.keep)
-            self._length = found.keep
-            self._disk.sync(self._handle)
-            self.append(Repaired(bytes=len(found.torn), kept=kept.name))
+            kept = f"torn-{found.last + 1}-{crc32(found.torn):08x}"
+            self._file.keep(kept, found.torn)
+            self._file.cut(found.keep)
+            self.append(Repaired(bytes=len(found.torn), kept=kept))
         elif found.unended:
             self._queue.append(b"\n")
-        self._write(self._drain(), self._next - 1)
-
-    def _keep(self, path: Path, data: bytes) -> None:
-        """Put evidence beside the journal."""
-        handle = self._disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            write_all(self._disk, handle, data)
-            self._disk.sync(handle)
-        finally:
-            self._disk.close(handle)
+        data = self._drain()
+        if data:
+            self._file.append(data, self._next - 1)
+            self._durable = self._next - 1
 
     def append(self, event: Event) -> int:
         """Queue an event; returns its number, for `durable`.
@@ -173,8 +132,12 @@ class Journal:
     async def durable(self, n: int) -> None:
         """Come back once record `n` is on the platter.
 
+        With a full disk that may take a while: the ballast is given up for it, and
+        when that is used up too it is tried again for as long as patience lasts.
+
         Raises:
-            StoreError: the disk is full, broken or shared with another writer.
+            StoreError: the disk stayed full, is broken, or is shared with another
+                writer.
         """
         while self._durable < n:
             if self._poison:
@@ -190,69 +153,96 @@ class Journal:
                 self._syncing.set()
                 self._syncing = None
 
+    async def hold(self, outcomes: int) -> None:
+        """Set room aside for so many outcomes before anything is bought.
+
+        Without that room the journal counts as full.
+        """
+        if not await self._thread(self._ballast.hold, outcomes):
+            self._fill()
+
+    async def room(self) -> None:
+        """Come back when the disk may take new purchases.
+
+        Raises:
+            StoreError: no room came back for as long as patience lasts.
+        """
+        began = anyio.current_time()
+        while self.full:
+            if self._poison:
+                raise self._poison
+            now = anyio.current_time()
+            if not await self._thread(self._is_calm):
+                self._calm_since = now
+                if now - began >= self._patience.hold:
+                    raise _still_full(self.folder)
+            elif now - self._calm_since >= self._patience.calm:
+                self.full = False
+                return
+            await anyio.sleep(self._patience.retry)
+
+    def _is_calm(self) -> bool:
+        return self._ballast.restore() and self._ballast.room
+
     async def _commit(self) -> None:
         last, data = self._next - 1, self._drain()
         try:
-            await self._thread(self._write, data, last, abandon_on_cancel=False)
-        except BaseException:
+            await self._persist(data, last)
+        except BaseException as error:
             # What was drained is lost: nobody may wait for it, or write behind it.
-            self._poison = self._poison or StoreError(f"{self.path} was not written")
+            lost = StoreError(f"{self.path} was not written")
+            self._poison = error if isinstance(error, BatchgenError) else lost
+            if isinstance(error, Exception):
+                self._rescue(data + self._drain())
             raise
+        self._durable = last
+
+    async def _persist(self, data: bytes, last: int) -> None:
+        """Write a batch; where the disk is full, in the room that was set aside."""
+        began: float | None = None
+        while data:
+            try:
+                await self._thread(
+                    self._file.append, data, last, abandon_on_cancel=False
+                )
+            except NoRoom:
+                self._fill()
+                if await self._thread(self._ballast.release):
+                    continue
+                now = anyio.current_time()
+                began = now if began is None else began
+                self._rescue(data + b"".join(self._queue))
+                # A session that has not written yet has nothing to lose.
+                if not self._wrote or now - began >= self._patience.endure:
+                    raise
+                await anyio.sleep(self._patience.retry)
+            else:
+                self._wrote = True
+                return
+
+    def _fill(self) -> None:
+        self.full = True
+        self._calm_since = anyio.current_time()
+
+    def _rescue(self, data: bytes) -> None:
+        """Put the paid ids among these lines where they can be found again."""
+        self._ballast.release()
+        for line in data.split(b"\n"):
+            if b'"t":"AttemptAccepted"' in line:
+                event = parse(json.loads(line))
+                if isinstance(event, AttemptAccepted):
+                    self.rescue.save(event)
 
     def _drain(self) -> bytes:
         data = b"".join(self._queue)
         self._queue.clear()
         return data
 
-    def _write(self, data: bytes, last: int) -> None:
-        """Write and sync one batch; any failure poisons the journal for good.
-
-        A failed sync is never repeated: the kernel may have dropped the pages and
-        would report success the second time.
-        """
-        if not data:
-            return
-        try:
-            self._fence()
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._disk.write(self._handle, bytes(rest)) :]
-            self._disk.sync(self._handle)
-            if self._length == 0:
-                # Power loss must not take the names either.
-                parents = {self.folder.parent, *(made.parent for made in self._made)}
-                for folder in (self.folder, *parents):
-                    self._disk.sync_folder(folder)
-        except OSError as error:
-            self._fail(error)
-        self._length += len(data)
-        self._durable = last
-        mark = b"%d %d" % (last, self._length)
-        line = b"%s %08x" % (mark, crc32(mark))
-        with contextlib.suppress(OSError):  # an old mark is harmless
-            self._disk.pwrite(self._lock, line.ljust(_MARK_SIZE - 1) + b"\n", 0)
-
-    def _fence(self) -> None:
-        """Another writer shows in the size; another file in the inode."""
-        same = self._disk.is_at(self._handle, self.path)
-        if not same or self._disk.size(self._handle) != self._length:
-            self._poison = JournalDamaged(
-                f"{self.path.name} changed under our hands: another program wrote to it"
-            )
-            raise self._poison
-
-    def _fail(self, error: OSError) -> NoReturn:
-        # What reached the file stays: the next start keeps its whole lines, and one
-        # of them may name a clip that is paid for.
-        self._poison = _unwritable(self.path, error)
-        raise self._poison from error
-
     def close(self) -> None:
         """Give the run back; what is queued and was not awaited is lost."""
-        for handle in (self._lock, self._handle):
-            if handle >= 0:
-                self._disk.close(handle)
-        self._lock = self._handle = -1
+        if not self.full and not self._poison:
+            self._ballast.release()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -291,7 +281,12 @@ def read(folder: Path, warn: Callable[[str], None] | None = None) -> tuple[Recor
         return readable(data)
 
 
-def _refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) -> None:
+def refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) -> None:
+    """Refuse a file that ends before what was once durable.
+
+    Raises:
+        JournalDamaged: it does.
+    """
     if mark is None or found.last >= mark[0]:
         return
     raise JournalDamaged(
@@ -299,13 +294,15 @@ def _refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) -
         "written: an older copy was restored or the file was cut",
         rule="rolled-back",
         advice=f"It has {len(data)} bytes of {mark[1]}. Clips may have been bought "
-        "that it does not know, so nothing was submitted.",
+        "that it does not know, so nothing was submitted. To go on with this copy: "
+        "batchgen state RUN accept-rollback.",
     )
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
+def _still_full(folder: Path) -> StoreError:
     return StoreError(
-        f"cannot write {path}: {error.strerror or error}",
-        advice="Nothing more was submitted. Make room or give write access, then run "
-        "the same command.",
+        f"{folder}: the disk is full",
+        rule="disk-full",
+        advice="Nothing more was submitted, and what is paid can still be fetched. "
+        "Make room, then run the same command.",
     )

@@ -3,7 +3,8 @@
 import traceback
 from typing import Protocol
 
-from batchgen.events import Event
+from batchgen.errors import JournalError, StoreError
+from batchgen.events import AttemptAccepted, Event
 from batchgen.journal import Journal
 from batchgen.tally import Tally
 
@@ -61,6 +62,33 @@ class Recorder:
     async def durable(self, number: int) -> None:
         """Come back once that line is on the platter."""
         await self._journal.durable(number)
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk was full, and nothing may be bought until `room`."""
+        return self._journal.full
+
+    async def room(self) -> None:
+        """Come back when the disk may take new purchases.
+
+        Raises:
+            StoreError: no room came back for as long as patience lasts.
+        """
+        await self._journal.room()
+
+    async def keep(self, outcome: Event) -> None:
+        """Write down what came of a purchase; a paid id goes somewhere in any case.
+
+        Raises:
+            StoreError: the journal took it no more.
+            JournalError: it is not to be written to, or the event does not fit.
+        """
+        try:
+            await self.write(outcome)
+        except (StoreError, JournalError):
+            if isinstance(outcome, AttemptAccepted):
+                self._journal.rescue.save(outcome)
+            raise
 
     async def write(self, event: Event) -> None:
         """Take an event in and wait until it is durable."""

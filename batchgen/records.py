@@ -8,6 +8,7 @@ line stops spending, it does not authenticate anybody.
 
 import json
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from zlib import crc32
@@ -37,14 +38,65 @@ def encode(record: Record) -> bytes:
     """
     fields = dump(record.event)
     head = {"v": FORMAT, "n": record.n, "t": fields.pop("t"), "at": record.at}
-    text = json.dumps(
-        head | fields, ensure_ascii=True, allow_nan=False, separators=(",", ":")
-    )
-    body = text[:-1].encode("ascii")
-    line = body + b',"c":"%08x"}\n' % crc32(body)
+    line = seal(head | fields)
     if len(line) > MAX_LINE:
         raise JournalError(f"a record of {len(line)} bytes does not fit a line")
     return line
+
+
+def seal(value: Mapping[str, Any]) -> bytes:
+    """A line of these fields with its checksum."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    body = text[:-1].encode("ascii")
+    return body + b',"c":"%08x"}\n' % crc32(body)
+
+
+def unseal(line: bytes) -> dict[str, Any] | None:
+    """The fields of a line without its line feed; None if its checksum is wrong."""
+    return _parsed(line) if _checksum(line) is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A line whose checksum does not fit: an editor was here, or a disk failed."""
+
+    number: int
+    n: int
+    before: str  # the checksum it has, if any
+    after: str  # the one it would need
+    text: str
+
+
+def reseal(data: bytes) -> tuple[bytes, list[Edited]]:
+    """The same file with checksums that fit, and the lines that did not.
+
+    Only for a person who has looked at every one of them.
+
+    Raises:
+        JournalDamaged: more is wrong with it than checksums.
+    """
+    lines = data.split(b"\n")
+    edits = []
+    for number, line in enumerate(lines[:-1], 1):
+        value = _parsed(line)
+        if value is None or _checksum(line) is not None:
+            continue
+        before = value.pop("c", None)
+        new = seal(value).rstrip(b"\n")
+        lines[number - 1] = new
+        n = value.get("n")
+        edits.append(
+            Edited(
+                number,
+                n if isinstance(n, int) else 0,
+                str(before or ""),
+                new[-_TAIL:].decode()[6:14],
+                line.decode("utf-8", "backslashreplace"),
+            )
+        )
+    mended = b"\n".join(lines)
+    replay(mended)
+    return mended, edits
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +170,12 @@ class _Reader:
         if summed is None:
             if torn_is_fine:
                 return False
-            _damaged(number, "was edited or damaged: its checksum does not fit")
+            _damaged(
+                number,
+                "was edited or damaged: its checksum does not fit",
+                rule="edited",
+                advice="If you edited it and mean it: batchgen state RUN reseal.",
+            )
         if value.get("v") != FORMAT:
             _damaged(number, "was written by a newer batchgen")
         n = value.get("n")
@@ -168,9 +225,10 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _damaged(number: int, what: str) -> NoReturn:
+def _damaged(number: int, what: str, *, rule: str = "", advice: str = "") -> NoReturn:
     raise JournalDamaged(
         f"line {number} of the state file {what}",
+        rule=rule,
         advice="Nothing was submitted. Reading commands still work; restore the file "
-        "from before the change to go on.",
+        f"from before the change to go on.{chr(10) * bool(advice)}{advice}",
     )

@@ -9,7 +9,9 @@ from batchgen.events import (
     ClockJumped,
     CostSettled,
     Event,
+    Imported,
     Repaired,
+    Resealed,
     SessionClosed,
     SessionOpened,
     Window,
@@ -38,6 +40,9 @@ class Tally:
         states: task id -> state, for every task the journal knows.
         ledger: the money of all attempts.
         session: how the present or last session began.
+        endpoint: where the run's predictions are; empty before the first session.
+        unaudited: a person went on with a state file that may lack purchases, and
+            nobody has looked for them in the account's history.
         owned: predictions that belong to an attempt.
         dearer: model -> the worst charge seen above its bound, and that bound.
         wanted: tasks that this run is about; None until the run says so.
@@ -47,6 +52,8 @@ class Tally:
         self.states: dict[str, TaskState] = {}
         self.ledger = Ledger()
         self.session: SessionOpened | None = None
+        self.endpoint = ""
+        self.unaudited = False
         self.closed: SessionClosed | None = None
         self.owned: set[str] = set()
         self.dearer: dict[str, tuple[Micros, Micros]] = {}
@@ -73,10 +80,13 @@ class Tally:
         match event:
             case SessionOpened():
                 self.session, self.closed = event, None
+                self.endpoint = event.endpoint
             case SessionClosed():
                 self.closed = event
-            case Repaired() | ClockJumped():
+            case Repaired() | Imported() | ClockJumped():
                 pass
+            case Resealed():
+                self._reseal(event)
             case _:
                 before = self.states.get(event.task, TaskState())
                 after = evolve(before, event)
@@ -101,6 +111,12 @@ class Tally:
         # worst / bound < amount / reserve, without a division
         if worst * reserve < event.amount * bound:
             self.dearer[state.planned.model] = (event.amount, reserve)
+
+    def _reseal(self, event: Resealed) -> None:
+        if event.what == "endpoint":
+            self.endpoint = event.endpoint
+        else:
+            self.unaudited = not event.audited
 
     def want(self, tasks: Iterable[str]) -> None:
         """Say which tasks the counts are about."""

@@ -1,9 +1,12 @@
 """The door through which the world comes in: time, chance, disk, network, signals."""
 
+import os
 import platform
 import random
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +36,36 @@ def _boot() -> str:
         return ""
 
 
+def _runtime() -> Path:
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    base = Path(given) if given else Path(tempfile.gettempdir())
+    return base / ("batchgen" if given else f"batchgen-{os.getuid()}")
+
+
+def _alarm(line: str) -> None:
+    """On a line of its own, also where a bar stands."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"\n{line}\n")
+        sys.stderr.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a full disk is borne; seconds.
+
+    Attributes:
+        retry: between two tries to write down an outcome.
+        calm: room must have been there for so long before anything is bought again.
+        endure: outcomes that find no room at all are tried for so long.
+        hold: buying waits for room so long; then the session ends.
+    """
+
+    retry: float = 5.0
+    calm: float = 60.0
+    endure: float = 60.0
+    hold: float = 600.0
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What a run takes from outside; a test hands in another one.
@@ -45,6 +78,9 @@ class World:
         host: name of the machine.
         thread: runs what blocks beside the event loop, as anyio's `run_sync` does.
         signals: opens a receiver of signals, as anyio's does.
+        patience: with a full disk.
+        runtime: the user's own folder for what does not outlive a boot.
+        alarm: says a line that nobody may miss, whatever the display shows.
         network: beneath the API's stock transport; None for real sockets.
         files: transport of the downloads; None for the stock one.
     """
@@ -58,6 +94,9 @@ class World:
     signals: Callable[..., AbstractContextManager[AsyncIterator[int]]] = (
         anyio.open_signal_receiver
     )
+    patience: Patience = field(default_factory=Patience)
+    runtime: Path = field(default_factory=_runtime)
+    alarm: Callable[[str], None] = _alarm
     network: "AsyncNetworkBackend | None" = None
     files: httpx.BaseTransport | None = None
 

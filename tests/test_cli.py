@@ -348,7 +348,7 @@ def test_an_edited_state_file_stops_spending(story: Story) -> None:
     state.write_bytes(state.read_bytes().replace(b'"1260000"', b'"0000001"', 1))
     story.manifest(["edited boat 0", "edited boat 1"])
     found = story.command("run", str(manifest))
-    assert (found.returncode, "[damaged]" in found.stderr) == (7, True)
+    assert (found.returncode, "[edited]" in found.stderr) == (7, True)
     assert len(story.till("edited ")) == 1
     looked = story.command("status", manifest.stem)
     assert looked.returncode == 0

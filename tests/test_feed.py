@@ -13,7 +13,7 @@ import pytest
 
 from batchgen.buyer import Limits
 from batchgen.client import Client
-from batchgen.disk import Disk
+from batchgen.disk import Disk, read_all
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
@@ -39,7 +39,7 @@ from batchgen.runner import Runner
 from batchgen.settle import Settlement
 from batchgen.tally import Tally
 from batchgen.tasks import Task
-from batchgen.world import World
+from batchgen.world import Patience, World
 
 pytestmark = pytest.mark.anyio
 
@@ -291,8 +291,9 @@ async def house(
     *past: Event,
     limits: Limits = Limits(4, None),  # noqa: B008 - frozen
     disk: Disk | None = None,
+    world: World | None = None,
 ) -> AsyncIterator[House]:
-    world = World(disk=disk or Disk())
+    world = world or World(disk=disk or Disk())
     quiet = Quiet()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
@@ -505,13 +506,33 @@ async def test_an_id_that_the_disk_does_not_take_is_told_to_the_person(
 
     class Full(Disk):
         def write(self, handle: int, data: bytes) -> int:
-            if b"AttemptAccepted" in data:
+            if b'"n":' in data and b"AttemptAccepted" in data:
                 raise OSError(errno.ENOSPC, "full")
             return super().write(handle, data)
 
-    async with house(tmp_path, disk=Full()) as home:
+    told: list[str] = []
+    world = World(
+        disk=Full(),
+        alarm=told.append,
+        runtime=tmp_path / "runtime",
+        patience=Patience(retry=0.01, endure=0.05),
+    )
+    async with house(tmp_path, world=world) as home:
         await home.run([A])
         assert home.runner.failure is not None
-        told = [text for text in home.notices if "BATCHGEN-RECOVER" in text]
-        assert len(told) == 1
-        assert "a1" in told[0]
+    (line,) = told
+    assert line.startswith("BATCHGEN-RECOVER {")
+    assert "a1" in line
+    disk = Disk()
+    files = [
+        folder / name
+        for folder in (tmp_path, tmp_path / "runtime")
+        for name in disk.names(folder)
+        if "rescue-" in name
+    ]
+    assert len(files) == 2
+    for file in files:
+        assert read_all(disk, file).decode() == f"{line[17:]}\n"
+        found = disk.find(file)
+        assert found is not None
+        assert found.mode == 0o600

@@ -344,7 +344,8 @@ async def test_another_path_to_the_same_file_is_locked_too(
     other = tmp_path / "elsewhere"
     with Journal.open(folder, world()):
         if way == "symlink":
-            other.symlink_to(folder, target_is_directory=True)
+            (tmp_path / "link").symlink_to(folder.parent, target_is_directory=True)
+            other = tmp_path / "link" / folder.name
         else:
             other.mkdir()
             (other / "state.jsonl").hardlink_to(folder / "state.jsonl")
@@ -406,7 +407,8 @@ async def test_the_descriptors_are_not_inherited_and_are_closed(folder: Path) ->
 
     disk = Recording()
     journal = Journal.open(folder, world(disk))
-    assert len(disk.handles) == 2
+    assert len(disk.handles) == 3
+    del disk.handles[2]  # it only tried the lock
     assert not any(os.get_inheritable(handle) for handle in disk.handles)
     journal.close()
     journal.close()
@@ -454,7 +456,7 @@ async def test_every_waiter_of_a_failed_batch_is_told(folder: Path) -> None:
         await journal.durable(1)
 
 
-async def test_a_write_that_stops_half_way_leaves_whole_lines_to_the_next_start(
+async def test_a_write_for_which_there_is_no_room_leaves_nothing_behind(
     folder: Path,
 ) -> None:
     class Filling(Disk):
@@ -472,9 +474,9 @@ async def test_a_write_that_stops_half_way_leaves_whole_lines_to_the_next_start(
             journal.append(started(number))
         with pytest.raises(StoreError, match="full"):
             await journal.durable(1)
-    assert (folder / "state.jsonl").stat().st_size == 200
     with Journal.open(folder, world()) as journal:
-        assert [record.event for record in journal.records] == [started(1)]
+        assert journal.path.read_bytes() == b""
+        assert await durable(journal, started(1)) == 1
 
 
 async def test_short_writes_are_carried_on(folder: Path) -> None:

@@ -22,7 +22,7 @@ watch
 runner
 buyer
 settle feed engines perform
-moves
+moves repairs
 recorder slots
 reconcile tally starts journal client downloads stores
 parts
@@ -36,12 +36,12 @@ axes rows
 drafts
 manifest schema
 tables wording matching inspection
-keys templates task
+keys templates task rescue
 scalars
 readers answers records
 models profile addresses
-variables ledger state
-findings events names pace world
+variables ledger state statefile
+findings events names pace world ballast places
 deadline errors spelling terminal mp4 disk money trust diff
 """
 

@@ -26,6 +26,7 @@ from batchgen.perform import Local
 from batchgen.plan import Policy
 from batchgen.profile import Profile
 from batchgen.recorder import Observer, Recorder
+from batchgen.repairs import take_in
 from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
@@ -71,12 +72,13 @@ def check_endpoint(tally: Tally, account: Account) -> None:
     Raises:
         JournalError: the run belongs to another endpoint.
     """
-    before = tally.session.endpoint if tally.session else account.endpoint
+    before = tally.endpoint or account.endpoint
     if before != account.endpoint:
         raise JournalError(
             f"this run was bought at {before}, not at {account.endpoint}",
             rule="other-endpoint",
-            advice="Nothing was submitted. Use --run NAME for a run of its own.",
+            advice="Nothing was submitted. Use --run NAME for a run of its own. If the "
+            "service has moved: batchgen state RUN accept-endpoint.",
         )
 
 
@@ -148,7 +150,11 @@ class Session:
             StoreError: the state file cannot be written.
         """
         with open_http(transport=self.world.files) as files:
-            runner = self._runner(files, models)
+            recorder = Recorder(self.journal, self.tally, self.observer)
+            runner = self._runner(recorder, files, models)
+            await take_in(recorder, self.journal.folder, self.world)
+            doubts = sum(1 for _ in self.tally.doubtful())
+            await self.journal.hold(doubts + self.terms.limits.concurrency)
             until = self.client.service_time()
             news = [*left_open(self.journal, self.tally, until), *news]
             async with anyio.create_task_group() as group:
@@ -167,9 +173,10 @@ class Session:
         self.observer.close()
         return runner
 
-    def _runner(self, files: httpx.Client, models: Catalog) -> Runner:
+    def _runner(
+        self, recorder: Recorder, files: httpx.Client, models: Catalog
+    ) -> Runner:
         account, terms, world = self.account, self.terms, self.world
-        recorder = Recorder(self.journal, self.tally, self.observer)
         videos = self.journal.folder / "videos"
         perform = Local(
             self.client,

@@ -14,12 +14,14 @@ from batchgen.events import (
     ClockJumped,
     CostSettled,
     Event,
+    Imported,
     OutputsMissing,
     OutputsMoved,
     OutputsSaved,
     PredictionCompleted,
     PredictionFailed,
     Repaired,
+    Resealed,
     SessionClosed,
     SessionOpened,
     TaskAbandoned,
@@ -98,6 +100,12 @@ class Narrator:
             case Repaired():
                 text = f"the state file: {event.bytes} torn bytes kept in {event.kept}"
                 return Line("repaired", text, "problem")
+            case Resealed():
+                text = f"the state file: {event.what} was accepted by {event.by}"
+                return Line("resealed", text, "problem")
+            case Imported():
+                text = f"{event.accepted} paid ids taken in from {event.source}"
+                return Line("imported", text, "problem")
             case ClockJumped():
                 text = f"by {event.ahead_ms / 1000:+,.0f} s; nothing depends on it"
                 return Line("clock set", text, "detail")
