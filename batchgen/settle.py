@@ -92,6 +92,8 @@ class Settlement:
         self.fingerprint = fingerprint
         self._world = world
         self.groups = Groups()
+        # Two verdicts side by side could both settle one attempt.
+        self._one_at_a_time = anyio.Lock()
 
     async def look(self) -> list[str]:
         """Adopt what the history shows; the tasks that got a prediction.
@@ -99,6 +101,10 @@ class Settlement:
         May be called while others buy: groups with a request under way are left out,
         and submissions of those that are looked at wait.
         """
+        async with self._one_at_a_time:
+            return await self._look()
+
+    async def _look(self) -> list[str]:
         doubts = list(self._doubts())
         with self.groups.settling(doubt.fingerprint for doubt in doubts) as quiet:
             doubts = [doubt for doubt in doubts if doubt.fingerprint in quiet]
@@ -145,7 +151,11 @@ class Settlement:
         An absence needs two complete looks that agree, the second after the settle
         time of the service.
         """
-        moved = bool(await self.look())
+        async with self._one_at_a_time:
+            return await self._prove(stopping)
+
+    async def _prove(self, stopping: anyio.Event) -> bool:
+        moved = bool(await self._look())
         doubts = list(self._doubts())
         if not doubts or "absent" not in self._policy.retry:
             return moved

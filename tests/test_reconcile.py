@@ -291,10 +291,12 @@ class Account(Client):
 
     rows: tuple[Prediction, ...] = ()
     looks = 1000
+    pause = 0.0
 
     async def history(
         self, model: str, since: datetime, until: datetime
     ) -> list[Prediction]:
+        await anyio.sleep(self.pause)
         self.looks -= 1
         if self.looks < 0:
             return []
@@ -353,11 +355,13 @@ async def settled(
     retry: frozenset[Retry] = frozenset({"absent"}),
     stopped: bool = False,
     looks: int = 1000,
+    beside: bool = False,
 ) -> list[str]:
     """What is written down about one lost submission, by the names of the events.
 
     `clock` is what our clock shows, in seconds after noon; `offset` is how far the
-    service is ahead of it; after so many `looks` the history shows nothing.
+    service is ahead of it; after so many `looks` the history shows nothing; `beside`
+    is another look that begins while the first one is at it.
     """
     world = World(now=lambda: at(clock))
     stopping = anyio.Event()
@@ -380,13 +384,25 @@ async def settled(
                 world,
             )
             with anyio.fail_after(10):
-                await settlement.wait_and_look(stopping)
+                async with anyio.create_task_group() as group:
+                    if beside:
+                        client.pause = 0.01
+                        group.start_soon(settlement.look)
+                        group.start_soon(settlement.wait_and_look, stopping)
+                    await settlement.wait_and_look(stopping)
     return [record.event.t for record in read(folder)[len(LOST) :]]
 
 
 @pytest.mark.anyio
 async def test_a_lost_submission_that_arrived_is_adopted(tmp_path: Path) -> None:
     assert await settled(tmp_path, row("p", 0.5)) == ["AttemptAccepted"]
+
+
+@pytest.mark.anyio
+async def test_looks_that_meet_settle_it_once(tmp_path: Path) -> None:
+    found = await settled(tmp_path / "a", row("p", 0.5), beside=True)
+    assert found == ["AttemptAccepted"]
+    assert await settled(tmp_path / "b", beside=True) == ["AttemptAbsent"]
 
 
 @pytest.mark.anyio
