@@ -65,8 +65,7 @@ def relocations(
     done = {t: state for t, state in states.items() if state.status is Status.DONE}
     for task, state in done.items():
         if task not in names and any(file.name in claimed for file in state.files):
-            files = tuple((file, _previous(file, task)) for file in state.files)
-            yield Relocation(task, files)
+            yield retired(task, state.files)
     for task, state in done.items():
         if task in names:
             apart = quarantine and state.flagged
@@ -74,6 +73,19 @@ def relocations(
             moving = homeward(task, name, state.files)
             if moving.files:
                 yield moving
+
+
+def retired(task: str, files: Iterable[SavedFile]) -> Relocation:
+    """Files that give up their names to newer ones."""
+    there = f"{PREVIOUS}/"
+    return Relocation(
+        task,
+        tuple(
+            (file, _previous(file, task))
+            for file in files
+            if not file.name.startswith(there)
+        ),
+    )
 
 
 def homeward(task: str, name: str, files: Iterable[SavedFile]) -> Relocation:

@@ -31,7 +31,14 @@ from batchgen.events import (
     TaskAbandoned,
     TaskEvent,
 )
-from batchgen.moves import FLAGGED, carry_out, homeward, numbered
+from batchgen.moves import (
+    FLAGGED,
+    Relocation,
+    carry_out,
+    homeward,
+    numbered,
+    retired,
+)
 from batchgen.parts import write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
@@ -241,11 +248,21 @@ class Local:
         Raises:
             StoreError: a file cannot be moved.
         """
-        away = homeward(task.id, f"{FLAGGED}/{task.output}", files)
+        return await self._move(homeward(task.id, f"{FLAGGED}/{task.output}", files))
+
+    async def retire(self, task: Task, files: Sequence[SavedFile]) -> TaskEvent:
+        """Put a clip that is replaced into `_previous/`.
+
+        Raises:
+            StoreError: a file cannot be moved.
+        """
+        return await self._move(retired(task.id, files))
+
+    async def _move(self, away: Relocation) -> TaskEvent:
         moved: OutputsMoved | None = await self._world.thread(
             carry_out, self._videos, away, self._world.disk
         )
-        return moved or OutputsMoved(task=task.id, moves=())
+        return moved or OutputsMoved(task=away.task, moves=())
 
     def _explain(self, step: Download, found: Prediction, event: OutputsSaved) -> None:
         """A sidecar makes each file self-explaining after it leaves the folder."""

@@ -36,7 +36,7 @@ from batchgen.plan import (
 from batchgen.profile import NO_CREDIT_CODES, Profile
 from batchgen.recorder import Recorder
 from batchgen.settle import Settlement
-from batchgen.state import TaskState
+from batchgen.state import Status, TaskState
 from batchgen.tasks import Task
 
 _DOWNLOADERS = 4
@@ -259,6 +259,9 @@ class Runner:
     def _next(self, task: Task) -> Step | None:
         state = self._state(task)
         before = self._before.get(task.id, 0)
+        tried, ledger = len(state.attempts), self._tally.ledger
+        if state.status is Status.DONE and ledger.is_of_this_start(task.id, tried):
+            before = -1  # `--again` after a crash: this start has bought it already
         return next_step(task, state, self._policy, before)
 
     def _state(self, task: Task) -> TaskState:
@@ -353,6 +356,11 @@ class Runner:
                 await self._guarded(step.task, self._fetch(step))
 
     async def _fetch(self, step: Download) -> None:
+        state = self._state(step.task)
+        if state.files and state.saved_by != step.attempt:
+            # Bought again: the clip of before makes room.
+            retired = await self._perform.retire(step.task, state.files)
+            await self._recorder.write(retired)
         event = await self._perform(step)
         await self._recorder.write(event)
         flagged = self._tally.states[step.task.id].flagged

@@ -160,8 +160,12 @@ class Story:
         policy: Policy | None = None,
         limits: Limits | None = None,
         cap: int | None = None,
+        faults: str = "",
     ) -> tuple[Runner, Tally]:
-        """One session in this process, with another disk if you like."""
+        """One session in this process, with another disk if you like.
+
+        `faults` strike every request of theirs; see `sandbox.faults`.
+        """
         world = World(disk=disk or Disk())
         observer = Silent()
         self.notices = observer.notices
@@ -169,6 +173,8 @@ class Story:
         tasks = self.tasks(manifest)
         terms = Terms(policy or Policy(), limits or Limits(8, None), cap, "digest")
         async with connected(account, (5000, 1.0), world) as client:
+            for http in (client._submits, client._reads):  # noqa: SLF001 - no door
+                http.headers.update({"X-Sandbox-Fault": faults} if faults else {})
             with Journal.open(self.folder(manifest), world) as journal:
                 tally = Tally.of(journal.records)
                 tally.want(task.id for task in tasks)

@@ -161,6 +161,7 @@ def plan(**flags: Any) -> int:
     type=click.Choice(["rejected", "absent", "uncertain"]),
     help="Also buy these again; uncertain accepts paying twice.",
 )
+@click.option("--again", is_flag=True, help="Buy done and lost clips once more.")
 @click.option("--sandbox", is_flag=True, help="A make-believe API; costs nothing.")
 @click.option(
     "--faults",

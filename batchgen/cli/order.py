@@ -15,7 +15,7 @@ from batchgen.money import Micros
 from batchgen.plan import Plan, Policy, Retry, change_of
 from batchgen.readers.nodes import Origin
 from batchgen.selector import selector
-from batchgen.state import TaskState, word
+from batchgen.state import Status, TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Expansion, Task, check
 
@@ -67,8 +67,10 @@ class Order:
         """Warnings and notes; complete after `survey`."""
         return self.expansion.findings if self.expansion else []
 
-    def survey(self, tally: Tally, policy: Policy) -> None:
+    def survey(self, tally: Tally, policy: Policy, *, carries_on: bool = False) -> None:
         """Walk the expansion once: check it, choose from it, price it.
+
+        `carries_on`: the start before was cut short, and this is the same one.
 
         Raises:
             ManifestError: with everything that is wrong in the manifest.
@@ -92,6 +94,8 @@ class Order:
             self.chosen[task.id] = None
             self.first = self.first or task
             change = change_of(task, tally.states, slugs, policy)
+            if carries_on and change == "failed" and _had_again(task, tally):
+                change = "done"
             known = tally.states.get(task.id) or tally.states.get(
                 slugs.get(task.slug, "")
             )
@@ -199,7 +203,9 @@ def sheet(name: str) -> str:
         raise UsageError(f"cannot read {name}: {error}", rule="no-file") from error
 
 
-def policy_of(manifest: Manifest, retry: Sequence[Retry] = ()) -> Policy:
+def policy_of(
+    manifest: Manifest, retry: Sequence[Retry] = (), *, again: bool = False
+) -> Policy:
     """What manifest and flags allow together."""
     allowed: set[Retry] = set(retry)
     if manifest.uncertain == "rebuy-absent":
@@ -209,6 +215,7 @@ def policy_of(manifest: Manifest, retry: Sequence[Retry] = ()) -> Policy:
         backoff=manifest.retry.backoff,
         longest_backoff=manifest.retry.max_backoff,
         retry=frozenset(allowed),
+        again=again,
         task_timeout=manifest.task_timeout,
         stop_after_failures=manifest.stop_after_failures,
         quarantine=manifest.output.flagged == "quarantine",
@@ -219,10 +226,32 @@ def policy_of(manifest: Manifest, retry: Sequence[Retry] = ()) -> Policy:
 def cap_of(
     manifest: Manifest, budget: Micros | None, ceiling: Micros | None
 ) -> Micros | None:
-    """The flag replaces the manifest's cap; the machine's ceiling always wins."""
+    """The cap of the whole life. The flag replaces the manifest's.
+
+    The machine's ceiling wins, unless it bounds the session.
+    """
     wanted = budget if budget is not None else manifest.budget
-    caps = [cap for cap in (wanted, ceiling) if cap is not None]
-    return min(caps) if caps else None
+    if manifest.session_budget is not None:
+        return wanted
+    return _lower(wanted, ceiling)
+
+
+def session_cap_of(manifest: Manifest, ceiling: Micros | None) -> Micros | None:
+    """The cap of one calendar start, where the manifest has one."""
+    if manifest.session_budget is None:
+        return None
+    return _lower(manifest.session_budget, ceiling)
+
+
+def _lower(*caps: Micros | None) -> Micros | None:
+    return min((cap for cap in caps if cap is not None), default=None)
+
+
+def _had_again(task: Task, tally: Tally) -> bool:
+    """Whether a finished clip was bought in this start already."""
+    state = tally.states[task.id]
+    mine = tally.ledger.is_of_this_start(task.id, len(state.attempts))
+    return mine and state.status is Status.DONE
 
 
 def _slugs(tally: Tally) -> dict[str, str]:

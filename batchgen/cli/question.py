@@ -10,7 +10,13 @@ _SMALL = 10_000_000  # micro-dollars; from here on a reflex yes is not enough
 
 
 def ask(
-    name: str, plan: Plan, cap: Micros | None, funds: Micros | None, *, tty: bool
+    name: str,
+    plan: Plan,
+    cap: Micros | None,
+    funds: Micros | None,
+    *,
+    tty: bool,
+    typed: bool = False,
 ) -> None:
     """Come back only if a person wants to buy this.
 
@@ -20,6 +26,7 @@ def ask(
         cap: for the whole life of the run.
         funds: what the account holds; None if it does not tell.
         tty: whether there is a terminal to ask at.
+        typed: the amount is to be typed, however small.
 
     Raises:
         UsageError: the answer is no, or there is nobody to ask.
@@ -34,7 +41,8 @@ def ask(
     if funds is not None and funds < plan.cost:
         text = f"The account's balance of {dollars(funds)} does not cover this plan."
         click.echo(text, err=True)
-    sure = _typed(name, plan, cap, funds) if plan.cost >= _SMALL else _confirmed(plan)
+    large = typed or plan.cost >= _SMALL
+    sure = _typed(name, plan, cap, funds) if large else _confirmed(plan)
     if not sure:
         raise UsageError("cancelled; nothing was submitted", rule="cancelled")
 

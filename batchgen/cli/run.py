@@ -18,7 +18,14 @@ from batchgen.buyer import Limits
 from batchgen.cli import exits, question, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
-from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
+from batchgen.cli.order import (
+    Flags,
+    Order,
+    cap_of,
+    place,
+    policy_of,
+    session_cap_of,
+)
 from batchgen.cli.plan import limits_of, lines, reads_of
 from batchgen.cli.session import (
     Account,
@@ -41,7 +48,7 @@ from batchgen.readers import sources
 from batchgen.recorder import Recorder
 from batchgen.runner import Runner
 from batchgen.scalars import Rate
-from batchgen.starts import deadline_of
+from batchgen.starts import continued, deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.world import World
@@ -58,6 +65,7 @@ class Wishes:
     rate: Rate | None
     reads: Rate | None
     retry: Sequence[Retry]
+    again: bool
     faults: str
     as_json: bool
     quiet: bool
@@ -98,7 +106,8 @@ class _Run:
         self._world = World()
         self._settings: Settings = settings.read()
         self._order: Order = place(path, self._settings, flags)
-        self._policy = policy_of(self._order.manifest, wishes.retry)
+        manifest = self._order.manifest
+        self._policy = policy_of(manifest, wishes.retry, again=wishes.again)
         self._journal: Journal | None = None
         self._tally = Tally()
         self._began = self._world.now()
@@ -108,7 +117,7 @@ class _Run:
         if (self._order.folder / NAME).exists():
             self._open()
         self._order.check_deadline(self._tally, self._began)
-        self._order.survey(self._tally, self._policy)
+        self._order.survey(self._tally, self._policy, carries_on=self._carries_on())
         self._tally.want(self._order.chosen)
         self._approve()
         self._warn()
@@ -128,6 +137,11 @@ class _Run:
             self._journal = self._stack.enter_context(journal)
             self._tally = Tally.of(self._journal.records)
         return self._journal
+
+    def _carries_on(self) -> bool:
+        """Whether this is the start of before, which was cut short."""
+        records = self._journal.records if self._journal else ()
+        return continued(records, self._began) is not None
 
     def _approve(self) -> None:
         wanted = self._wishes.plan_id
@@ -269,6 +283,10 @@ class _Run:
                         cap,
                         self._order.manifest.digest,
                         *self._deadline(journal),
+                        session_cap=session_cap_of(
+                            self._order.manifest, self._settings.ceiling
+                        ),
+                        carries_on=self._carries_on(),
                     ),
                     client,
                     journal,
@@ -308,7 +326,14 @@ class _Run:
         """Nobody spends real money by accident."""
         plan, order = self._order.plan, self._order
         if plan.to_buy and order.live and not self._wishes.yes:
-            question.ask(order.folder.name, plan, cap, funds, tty=sys.stdin.isatty())
+            question.ask(
+                order.folder.name,
+                plan,
+                cap,
+                funds,
+                tty=sys.stdin.isatty(),
+                typed=self._wishes.again,
+            )
 
     def _observer(self, log: TextIO) -> Any:
         stream = sys.stderr

@@ -64,6 +64,8 @@ class Terms:
     manifest: str
     deadline: datetime | None = None
     deadline_text: str = ""
+    session_cap: Micros | None = None
+    carries_on: bool = False
 
 
 def check_endpoint(tally: Tally, account: Account) -> None:
@@ -220,6 +222,9 @@ class Session:
             clock_offset_ms=round(self.client.clock_offset * 1000),
             deadline=iso(until) if until else "",
             deadline_text=self.terms.deadline_text,
+            continues=self.terms.carries_on,
+            session_cap=self.terms.session_cap,
+            session_spent=self.tally.ledger.begun if self.terms.carries_on else 0,
         )
 
 
