@@ -233,6 +233,16 @@ def doctor(**flags: Any) -> int:
 
 
 @batchgen.command()
+@click.argument("name", required=False, metavar="[MODEL]")
+@_COMMON
+def models(**flags: Any) -> int:
+    """Show what may be bought: models, fields, prices."""
+    from batchgen.cli.models import models as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
 def schema() -> int:
     """Print the manifest language as a JSON Schema."""
     from batchgen.cli.schema import schema as command  # noqa: PLC0415 - heavy
