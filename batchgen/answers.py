@@ -113,6 +113,11 @@ def _in_doubt(answer: Answer, message: str) -> NoReturn:
     )
 
 
+def is_envelope(answer: Answer) -> bool:
+    """Whether the API itself speaks, and not a proxy before it."""
+    return _whole((_object(answer.body) or {}).get("code")) is not None
+
+
 def read(answer: Answer) -> dict[str, Any]:
     """The `data` of a reading request.
 

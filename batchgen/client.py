@@ -16,7 +16,15 @@ from urllib.parse import quote
 import anyio
 import httpx
 
-from batchgen.answers import Answer, Prediction, accepted, prediction, read, when
+from batchgen.answers import (
+    Answer,
+    Prediction,
+    accepted,
+    is_envelope,
+    prediction,
+    read,
+    when,
+)
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.events import Window
 from batchgen.money import Micros, usd
@@ -36,6 +44,7 @@ _SUBMIT_DEADLINE = 180.0
 _READ = httpx.Timeout(connect=10, write=10, read=30, pool=30)
 _READ_DEADLINE = 60.0
 _MOST_OFF = timedelta(days=3650)  # beyond that a date is nonsense
+_PROMPT = 5.0  # seconds; the date of a slower answer may be as old as that
 _READS_IN_FLIGHT = 10  # more only pile up inside the connection pool, which is slow
 
 
@@ -43,7 +52,7 @@ class Client:
     """One account at one address of the API.
 
     Attributes:
-        clock_offset: seconds by which the service's clock is ahead of ours.
+        clock_offset: seconds by which the service's clock is ahead of ours, at least.
         answered: whether any request of this session ever got any answer.
         silent_since: when the oldest request began after which nothing was heard,
             by the event loop's clock; None while the service talks.
@@ -64,6 +73,7 @@ class Client:
         self._now = now
         self.clock_offset = 0.0
         self._anchor: tuple[datetime, float] | None = None
+        self._slack = 0.0
         self.answered = False
         self.silent_since: float | None = None
 
@@ -130,7 +140,7 @@ class Client:
             Uncertain: everything else.
         """
         phase = _Phase()
-        self._asked()
+        asked = self._asked()
         try:
             with anyio.fail_after(_SUBMIT_DEADLINE):
                 answer = await self._post(model, body, phase)
@@ -147,7 +157,7 @@ class Client:
             raise Uncertain(
                 text, phase="answered", http=answer.http, evidence=answer.text
             ) from error
-        self._learn_the_time(answer)
+        self._learn_the_time(answer, asked)
         return found
 
     async def _post(
@@ -231,7 +241,7 @@ class Client:
     ) -> dict[str, Any]:
         async with self._room:
             await self._pace.turn()
-            self._asked()
+            asked = self._asked()
             try:
                 with anyio.fail_after(_READ_DEADLINE):
                     async with self._reads.stream(method, path, json=body) as response:
@@ -239,13 +249,18 @@ class Client:
             except (httpx.HTTPError, OSError, TimeoutError) as error:
                 raise Unavailable(_sentence(error)) from error
         self._heard()
-        data = read(answer)
-        self._learn_the_time(answer)
-        return data
+        if is_envelope(answer):
+            self._learn_the_time(answer, asked)
+        return read(answer)
+
+    @property
+    def knows_the_time(self) -> bool:
+        """Whether any answer told what the service's clock shows."""
+        return self._anchor is not None
 
     def service_time(self) -> str:
-        """What the service's clock shows, by ours and what its answers told."""
-        return iso(self._now() + timedelta(seconds=self.clock_offset))
+        """The latest that the service's clock can show, by what its answers told."""
+        return iso(self._now() + timedelta(seconds=self.clock_offset + self._slack))
 
     def service_window(self, began: float) -> Window:
         """From `began`, by the event loop's clock, until now, as the service dates it.
@@ -260,22 +275,32 @@ class Client:
             server, then = self._anchor
             since.append(server + timedelta(seconds=began - then))
             until.append(since[1] + timedelta(seconds=elapsed))
-        return Window(since=iso(min(since)), until=iso(max(until)))
+        latest = max(until) + timedelta(seconds=self._slack)
+        return Window(since=iso(min(since)), until=iso(latest))
 
-    def _asked(self) -> None:
+    def _asked(self) -> float:
+        now = anyio.current_time()
         if self.silent_since is None:
-            self.silent_since = anyio.current_time()
+            self.silent_since = now
+        return now
 
     def _heard(self) -> None:
         self.answered, self.silent_since = True, None
 
-    def _learn_the_time(self, answer: Answer) -> None:
-        """From whole answers of the service only: a proxy has a clock of its own."""
+    def _learn_the_time(self, answer: Answer, asked: float) -> None:
+        """From whole answers of the service only: a proxy has a clock of its own.
+
+        An answer is dated when it is begun and may take minutes to come, so its date
+        tells only what the clock shows at least.
+        """
         server = when(answer.headers.get("date", ""))
         if server is None or abs(server - self._now()) > _MOST_OFF:
             return
+        slack = anyio.current_time() - asked
+        if self._anchor and slack > _PROMPT:
+            return
         self.clock_offset = (server - self._now()).total_seconds()
-        self._anchor = (server, anyio.current_time())
+        self._anchor, self._slack = (server, anyio.current_time()), slack
 
 
 class _Phase:

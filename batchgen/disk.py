@@ -180,6 +180,18 @@ def make_folders(disk: Disk, folder: Path, mode: int = 0o777) -> list[Path]:
     return missing
 
 
+def keep_folders(disk: Disk, folder: Path, top: Path) -> None:
+    """Make a folder below `top` that power loss does not take, with its parents.
+
+    Also where they are there: whoever made them may have died before they were safe.
+    """
+    make_folders(disk, folder)
+    for one in (folder, *folder.parents):
+        if one == top:
+            return
+        disk.sync_folder(one.parent)
+
+
 def write_all(disk: Disk, handle: int, data: bytes) -> None:
     """Write every byte, in as many calls as it takes.
 

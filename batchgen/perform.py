@@ -15,7 +15,7 @@ import httpx
 
 from batchgen.answers import Prediction
 from batchgen.client import Client
-from batchgen.disk import make_folders
+from batchgen.disk import keep_folders
 from batchgen.downloads import LinkExpired, fetch
 from batchgen.errors import NotSent, Refused, Unavailable, Uncertain
 from batchgen.events import (
@@ -39,7 +39,7 @@ from batchgen.moves import (
     numbered,
     retired,
 )
-from batchgen.parts import write_sidecar
+from batchgen.parts import on_disk, write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
 from batchgen.task import Task
@@ -83,6 +83,7 @@ class Local:
         self._sidecars = sidecars
         self._fresh: dict[str, Prediction] = {}
         self._accepted_at: dict[str, float] = {}
+        self._prepared: set[Path] = set()
         self._threads = anyio.CapacityLimiter(_DOWNLOADS_AT_ONCE)
 
     async def __call__(self, step: Step) -> TaskEvent:
@@ -218,7 +219,7 @@ class Local:
         for number, url in enumerate(found.urls, 1):
             name = numbered(step.task.output, number)
             target = self._videos / name
-            await run_sync(make_folders, self._world.disk, target.parent)
+            await run_sync(self._prepare, target.parent)
             saved: SavedFile = await run_sync(
                 partial(
                     fetch,
@@ -263,6 +264,12 @@ class Local:
             carry_out, self._videos, away, self._world.disk
         )
         return moved or OutputsMoved(task=away.task, moves=())
+
+    def _prepare(self, folder: Path) -> None:
+        if folder not in self._prepared:
+            with on_disk(folder):
+                keep_folders(self._world.disk, folder, self._videos.parent)
+            self._prepared.add(folder)
 
     def _explain(self, step: Download, found: Prediction, event: OutputsSaved) -> None:
         """A sidecar makes each file self-explaining after it leaves the folder."""

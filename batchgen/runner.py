@@ -208,6 +208,7 @@ class Runner:
 
     async def _round(self, tasks: Tasks) -> None:
         """Once over all tasks, until every slot is free and every file is fetched."""
+        self._buyer.short_of_money = False  # what was absent has given its money back
         self._feed = feed = Feed(self._paid(tasks), self._unfinished(tasks))
         if self.stopped:
             feed.close()

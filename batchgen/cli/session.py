@@ -104,7 +104,8 @@ async def first_contact(
     """The account's balance, or None where it is not told.
 
     Raises:
-        ApiError: the key is refused, or nobody answers.
+        ApiError: the key is refused, or nobody tells what time it is there: without
+            that nothing could be found again in the account's history.
     """
     began = anyio.current_time()
     while True:
@@ -113,7 +114,7 @@ async def first_contact(
         except Unavailable as error:
             if error.http == 401:  # noqa: PLR2004
                 raise _bad_key(error) from error
-            if client.answered:
+            if client.knows_the_time:
                 warn(f"the balance cannot be read: {error.message}")
                 return None
             if anyio.current_time() - began > account.profile.patience:
@@ -251,8 +252,8 @@ def _bad_key(error: Unavailable) -> ApiError:
 
 def _silent(error: Unavailable, account: Account) -> ApiError:
     return ApiError(
-        f"no answer from {account.base_url} for {account.profile.patience:.0f} s: "
-        f"{error.message}",
+        f"no usable answer from {account.base_url} for "
+        f"{account.profile.patience:.0f} s: {error.message}",
         rule="network",
         advice="Nothing was submitted. Run the same command when it is back.",
     )

@@ -1,0 +1,210 @@
+"""The judge: the provider's ledger against the state file, and nothing else.
+
+The numbers of the laws are those of the contract: I1 intent first, I2 one shot,
+I3 no blind resubmit, I4 one charge, I5 coverage, I6 cap, I7 durability, I10 one owner,
+I11 and I12 files, I13 replay, I15 secrets, I17 bounded doubt, I18 progress.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchgen.records import replay
+from batchgen.tally import Tally
+from batchgen.tasks import Task
+
+from .provider import Charge, Provider, clip_of, group_of
+from .replay import MAY_REPEAT, Story, tell
+
+KEY = "key-5c1f0a7d"
+
+
+class Violation(AssertionError):
+    """A law was broken."""
+
+
+@dataclass
+class Oracle:
+    """What must hold, at every charge, at every crash and at every end.
+
+    Attributes:
+        durable: the bytes of the state file that no crash can take.
+        slots: submissions that may be under way at once.
+        known: group -> ids of tasks that any manifest ever asked for.
+    """
+
+    provider: Provider
+    durable: Callable[[], bytes]
+    slots: int = 1
+    repeats_in_doubt: bool = False
+    known: dict[str, set[str]] = field(default_factory=dict)
+    requests: Counter[str] = field(default_factory=Counter)
+    begun: int = 0
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """A manifest asks for these."""
+        for task in tasks:
+            self.known.setdefault(group_of(task.input), set()).add(task.id)
+
+    # While it happens.
+
+    def on_request(self, body: dict[str, Any] | None) -> None:
+        """I1, I2: never a byte without a durable intent, never two for one."""
+        story = tell(self.durable())
+        tries = _by_group(story)
+        if body is None:
+            self.begun += 1
+            intents = sum(len(row) for row in tries.values())
+            _law(
+                "I1", self.begun <= intents, f"{self.begun} requests, {intents} intents"
+            )
+            return
+        group = group_of(body)
+        self.requests[group] += 1
+        sent, intents = self.requests[group], len(tries.get(group, ()))
+        _law(
+            "I1/I2", sent <= intents, f"{sent} requests for {intents} intents: {group}"
+        )
+
+    def on_charge(self, row: Charge) -> None:
+        """I4, I5, I6 at the moment of a charge."""
+        story = tell(self.durable())
+        self._covered(story, row.group)
+        self._once(row.group)
+        self._capped(story)
+
+    # At a crash and at an end.
+
+    def check(self, state: bytes, acknowledged: int, *, files: Path | None) -> Story:
+        """Everything that a state file and the ledger can be held to.
+
+        Args:
+            state: the bytes of an image of the state file.
+            acknowledged: the highest record whose durability was promised.
+            files: the folder of clips that belongs to that image.
+        """
+        self.provider.settle()
+        story = tell(state)
+        _law("I7", story.last >= acknowledged, f"{acknowledged} promised, {story.last}")
+        for group in {row.group for row in self.provider.ledger if row.ours}:
+            self._covered(story, group)
+            self._once(group)
+        self._capped(story)
+        self._owners(story)
+        self._in_order(story)
+        if files is not None:
+            _files(story, files)
+        _same_tale(story, state)
+        _law("I15", KEY.encode() not in state, "the key stands in the state file")
+        return story
+
+    def doubts(self, before: Story, after: Story) -> None:
+        """I17: a crash leaves at most as many open questions as there were slots."""
+        new = after.in_doubt() - before.in_doubt()
+        opened = sum(one.stage == "open" for row in after.tries.values() for one in row)
+        _law(
+            "I17",
+            opened <= self.slots,
+            f"{opened} open with {self.slots} slots ({new})",
+        )
+
+    def progress(self, tasks: Iterable[Task], story: Story, *, whole: bool) -> None:
+        """I18: in quiet times every task comes to an end; `whole`: to a clip."""
+        for task in tasks:
+            row = story.tries.get(task.id, [])
+            stage = row[-1].stage if row else "not-sent"
+            ended = task.id in story.saved or task.id in story.given_up
+            short = story.cap is not None and story.committed + task.price > story.cap
+            fine = ended or stage == "uncertain" or (stage in MAY_REPEAT and short)
+            _law("I18", fine, f"{task.slug} is left {stage}")
+            _law("I18", not whole or task.id in story.saved, f"{task.slug}: no clip")
+
+    # One law each.
+
+    def _once(self, group: str) -> None:
+        if self.repeats_in_doubt:
+            return
+        good = [r for r in self._charges(group) if not r.failed]
+        tasks = self.known.get(group, set())
+        ids = [row.id for row in good]
+        _law("I4", len(good) <= len(tasks), f"{ids} for {len(tasks)} tasks: {group}")
+
+    def _covered(self, story: Story, group: str) -> None:
+        charges = [row.id for row in self._charges(group)]
+        tries = _by_group(story).get(group, [])
+        standing = sum(one.unreleased for one in tries)
+        _law("I5", len(charges) <= standing, f"{charges}, {standing} stand: {group}")
+
+    def _capped(self, story: Story) -> None:
+        if story.cap is None:
+            return
+        told = f"{story.committed} committed of {story.cap}"
+        _law("I6", story.committed <= story.cap, told)
+        spent = sum(row.price for row in self.provider.ledger if row.ours)
+        _law("I6", spent <= story.cap, f"{spent} charged of {story.cap}")
+
+    def _charges(self, group: str) -> list[Charge]:
+        return [r for r in self.provider.ledger if r.ours and r.group == group]
+
+    @staticmethod
+    def _owners(story: Story) -> None:
+        owned = [
+            one.prediction
+            for row in story.tries.values()
+            for one in row
+            if one.prediction
+        ]
+        _law("I10", len(owned) == len(set(owned)), f"an id has two owners: {owned}")
+
+    def _in_order(self, story: Story) -> None:
+        for task, row in story.tries.items():
+            for one in row[:-1]:
+                fine = one.stage in MAY_REPEAT or one.stage == "completed"
+                fine = fine and (one.stage != "uncertain" or self.repeats_in_doubt)
+                _law("I3", fine, f"{task} was bought again after {one.stage}")
+
+
+def _by_group(story: Story) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for task, row in story.tries.items():
+        found.setdefault(group_of(story.plans[task]["input"]), []).extend(row)
+    return found
+
+
+def _files(story: Story, folder: Path) -> None:
+    """I11, I12: what has its final name is whole, and what was saved is there."""
+    valid = {}
+    for path in folder.rglob("*.mp4"):
+        data = path.read_bytes()
+        valid[path.relative_to(folder).as_posix()] = data
+        owner = data[data.find(b"pred-") :][:9].decode("ascii", "replace")
+        _law(
+            "I11", data == clip_of(owner), f"{path.name} has its name and is not whole"
+        )
+    for task, files in story.saved.items():
+        for file in files:
+            found = len(valid.get(file["name"], b"")) == file["bytes"]
+            _law("I12", found, f"{task} was saved; {file['name']} is not there")
+
+
+def _same_tale(story: Story, state: bytes) -> None:
+    """I13: batchgen's own reading gives the same table."""
+    found = Tally.of(replay(state).records)
+    ours = {
+        task: [(str(one.stage), one.prediction) for one in known.attempts]
+        for task, known in found.states.items()
+        if known.attempts
+    }
+    theirs = {
+        task: [(one.stage, one.prediction) for one in row]
+        for task, row in story.tries.items()
+    }
+    _law("I13", ours == theirs, f"two readings differ: {ours} {theirs}")
+    _law("I13", found.ledger.committed == story.committed, "two sums differ")
+
+
+def _law(name: str, holds: bool, why: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise Violation(f"{name}: {why}")
