@@ -28,6 +28,25 @@ class Observer(Protocol):
         """The session is over."""
 
 
+class Nobody:
+    """An observer that hears nothing."""
+
+    def event(self, event: Event, tally: Tally) -> None:
+        """Nothing."""
+
+    def notice(self, text: str) -> None:
+        """Nothing."""
+
+    def received(self, count: int) -> None:
+        """Nothing."""
+
+    def alive(self, tally: Tally) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 class Recorder:
     """The runner's pen: nothing else appends to the journal.
 

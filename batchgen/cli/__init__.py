@@ -190,6 +190,20 @@ def status(**flags: Any) -> int:
 
 
 @batchgen.command()
+@click.argument("run_name", metavar="RUN", shell_complete=_runs)
+@click.argument("task", metavar="TASK")
+@click.option("--prediction", metavar="ID", help="It arrived, and this came of it.")
+@click.option("--absent", is_flag=True, help="It never arrived: it may be bought anew.")
+@click.option("--reason", default="", metavar="TEXT", help="For whoever asks later.")
+@_COMMON
+def resolve(**flags: Any) -> int:
+    """Settle one submission of unknown fate by hand."""
+    from batchgen.cli.resolve import resolve as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
 @click.argument(
     "manifests",
     nargs=-1,

@@ -47,7 +47,7 @@ def status(
         if select or watch:
             raise UsageError(f"say which run: {_known(outputs)}", rule="no-run")
         return _all(outputs, as_json=as_json)
-    folder = _folder(outputs, run_name)
+    folder = folder_of(outputs, run_name)
     if watch and not as_json:
         return _watched(folder, select, verbose=verbose and not quiet)
     whole = _whole(folder, select)
@@ -218,7 +218,12 @@ def _known(outputs: Path) -> str:
     return ", ".join(path.name for path in _runs(outputs)) or "none"
 
 
-def _folder(outputs: Path, name: str) -> Path:
+def folder_of(outputs: Path, name: str) -> Path:
+    """The folder of a run, by its name or its path.
+
+    Raises:
+        UsageError: there is no such run.
+    """
     for folder in (outputs / name, outputs / f"{name}.sandbox", Path(name)):
         if (folder / journal.NAME).is_file():
             return folder
