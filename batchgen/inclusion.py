@@ -8,6 +8,7 @@ from batchgen.drafts import OWN, Axis, Draft, Layer, Value, layer
 from batchgen.findings import Finding
 from batchgen.models import Model
 from batchgen.models.checks import shown
+from batchgen.outside import Outside
 from batchgen.readers.nodes import Origin
 from batchgen.spelling import listed
 
@@ -67,7 +68,8 @@ class Inclusion:
         for key, value in entry.items():
             if key in OWN or (not alone and key in names):
                 continue
-            if key in self._model.fields or key == "extra":
+            known = key in self._model.fields or key == "extra"
+            if known or (key not in names and isinstance(self._model, Outside)):
                 fields[key] = layer(value, origin / key, fields.get(key))
             elif key in names:
                 message = f"a task with its own prompt takes no `{key}`"

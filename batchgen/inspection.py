@@ -5,11 +5,13 @@ from typing import Any
 
 from batchgen import names
 from batchgen.findings import Finding, Mistake
-from batchgen.models import Catalog, Model
+from batchgen.models import Catalog, Model, Price
 from batchgen.models.checks import shown, unknown
+from batchgen.outside import Outside, outside, unchecked
+from batchgen.outside import unknown as unknown_model
 from batchgen.readers.nodes import Document, Origin
 from batchgen.readers.prose import prose
-from batchgen.spelling import listed, near
+from batchgen.spelling import near
 from batchgen.variables import is_template
 
 OWN = ("id", "labels", "takes", "extra")
@@ -27,27 +29,26 @@ def inspect(document: Document, catalog: Catalog, *, live: bool) -> list[Finding
     name = data.get("model")
     model = model_of(document, catalog)
     if isinstance(name, str) and model is None:
-        return [_unknown_model(Origin(document, ("model",)), name, catalog)]
+        return [Origin(document, ("model",)).finding(unknown_model(name, catalog))]
     if model is None:
         return []
-    inspector = _Inspector(document, model, live=live)
-    return list(inspector.findings())
+    found = list(_Inspector(document, model, live=live).findings())
+    if isinstance(model, Outside):
+        warning = unchecked(model.id, catalog)
+        found.append(Origin(document, ("model",)).finding(warning))
+    return found
 
 
 def model_of(document: Document, catalog: Catalog) -> Model | None:
-    """The model a manifest names, or the default one."""
-    name = document.data.get("model") if isinstance(document.data, dict) else None
-    return catalog.find(name) if isinstance(name, str) else catalog.default
-
-
-def _unknown_model(origin: Origin, name: str, catalog: Catalog) -> Finding:
-    known = [word for model in catalog for word in (model.alias, model.id)]
-    meant = near(name, known, cutoff=0.5)
-    label = f"did you mean `{meant}`?" if meant else ""
-    advice = f"the catalog has {listed(model.alias for model in catalog)}"
-    return origin.error(
-        "unknown-model", f"unknown model `{name}`", label, advice=advice
-    )
+    """The model a manifest names, or the default one; with a price also another."""
+    data = document.data if isinstance(document.data, dict) else {}
+    name = data.get("model")
+    if not isinstance(name, str):
+        return catalog.default
+    found = catalog.find(name)
+    if found is None and data.get("price") is not None:
+        return outside(name, Price(), catalog)
+    return found
 
 
 class _Inspector:
@@ -114,7 +115,7 @@ class _Inspector:
         for key, inner in value.items():
             if key in self._model.fields or key == "extra":
                 yield from self.field(key, inner, origin / key)
-            elif key not in own:
+            elif key not in own and not isinstance(self._model, Outside):
                 alone = len(value) == 1 and "labels" in own
                 known = dict.fromkeys((*self._model.fields, *own))
                 yield self._unknown(key, inner, origin / key, noun, known, alone=alone)

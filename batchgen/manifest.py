@@ -1,7 +1,7 @@
 """The manifest: what the user wrote, read once and strictly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +17,9 @@ from batchgen.keys import (
     RetryKeys,
     Written,
 )
-from batchgen.models import Catalog
+from batchgen.models import Catalog, Model, Price
 from batchgen.money import Micros
+from batchgen.outside import outside
 from batchgen.readers.csv import Row, Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Document
@@ -56,6 +57,24 @@ class Manifest:
     def model(self) -> str:
         """Full id of the model."""
         return self.written.model
+
+    @property
+    def price(self) -> Price | None:
+        """What replaces the catalog's price."""
+        found = self.written.price
+        return Price(found.per_second, found.per_task) if found else None
+
+    def entry(self, catalog: Catalog) -> Model:
+        """The model's entry, at this manifest's price; also of one outside it.
+
+        Raises:
+            CatalogError: it is not in the catalog and has no price.
+        """
+        found, price = catalog.find(self.model), self.price
+        if price is None:
+            return found or catalog[self.model]
+        found = found or outside(self.model, price, catalog) or catalog[self.model]
+        return replace(found, price=price)
 
     @property
     def budget(self) -> Micros | None:
@@ -174,12 +193,12 @@ def load(
         tables.salvage(document, inspection.model_of(document, catalog), live=live)
         raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
     findings += tables.findings
-    model = catalog[written.model].id
+    model = catalog.find(written.model)
     return Manifest(
         path,
         digest,
         written.name or names.folder(path.stem) or "run",
-        written.model_copy(update={"model": model}),
+        written.model_copy(update={"model": model.id if model else written.model}),
         document,
         tables.prompts,
         tables.axes,

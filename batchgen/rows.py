@@ -6,14 +6,14 @@ from typing import Any
 from batchgen import names
 from batchgen.drafts import Entry
 from batchgen.findings import Finding
-from batchgen.models import Catalog, Model
+from batchgen.models import Catalog, Model, Price
 from batchgen.models.checks import shown
 from batchgen.money import usd
+from batchgen.outside import outside
 from batchgen.readers.csv import Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Origin
 from batchgen.readers.sheets import Sheet
-from batchgen.spelling import listed, near
 
 Fault = tuple[str, str] | None
 MOST_TAKES = 20
@@ -88,21 +88,14 @@ _TESTS: dict[str, Callable[[str, Any, Mapping[str, Any]], Fault]] = {
 }
 
 
-def unknown_model(name: object, origin: Origin, catalog: Catalog) -> Finding:
-    """A row asks for a model that is not in the catalog."""
-    known = [word for model in catalog for word in (model.alias, model.id)]
-    meant = near(str(name), known, cutoff=0.5)
-    return (origin / "model").error(
-        "unknown-model",
-        f"unknown model `{shown(name)}`",
-        f"did you mean `{meant}`?" if meant else "",
-        advice=f"the catalog has {listed(model.alias for model in catalog)}",
-    )
-
-
-def model_of(name: object, catalog: Catalog) -> Model | None:
-    """The model that a row asks for."""
-    return catalog.find(name) if isinstance(name, str) else None
+def model_of(name: object, price: object, catalog: Catalog) -> Model | None:
+    """The model that a row asks for; one outside the catalog needs a price."""
+    if not isinstance(name, str):
+        return None
+    found = catalog.find(name)
+    if found is None and _is_price(price):
+        return outside(name, Price(per_task=usd(str(price))), catalog)
+    return found
 
 
 def _is_price(value: object) -> bool:

@@ -1,7 +1,7 @@
 """The manifest language as a JSON Schema, for editors and other programs. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchgen import names
@@ -35,6 +35,7 @@ _LATER: list[Schema] = [
 ]
 _ID: Schema = {"type": ["string", "number"], "description": "A name of its own."}
 _TAKES: Schema = {"type": "integer", "minimum": 1, "maximum": 20}
+_OUTSIDE: Schema = {"type": "string", "pattern": r"^[^\s/$]+/\S+$"}
 _OWN: Schema = {
     "id": _ID | {"description": "Names the task."},
     "labels": {
@@ -83,14 +84,14 @@ def document(models: Catalog) -> Schema:
     properties = schema["properties"]
     known = sorted({name for model in models for name in (model.alias, model.id)})
     properties["model"] = _either(
-        properties["model"] | {"enum": known}, _ref("Variable")
+        properties["model"] | {"enum": known}, _ref("Variable"), _OUTSIDE
     )
     for key, examples in _EXAMPLES.items():
         properties[key]["examples"] = examples
     head = {
         "$schema": _DRAFT,
         "title": "A manifest of batchgen",
-        "allOf": _rules(),
+        "allOf": [*_rules(), _priced(known)],
         "patternProperties": {"^x-": True},
     }
     return schema | head
@@ -269,6 +270,13 @@ def _refer(schema: Schema, name: str) -> Schema:
 
 def _closed(schema: Schema) -> Schema:
     return schema | {"additionalProperties": False}
+
+
+def _priced(known: Sequence[str]) -> Schema:
+    """A model outside the catalog needs a price."""
+    stranger = _OUTSIDE | {"not": {"enum": [*known]}}
+    named = {"required": ["model"], "properties": {"model": stranger}}
+    return {"if": named, "then": {"required": ["price"]}}
 
 
 def _rules() -> list[Schema]:

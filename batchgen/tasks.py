@@ -1,7 +1,8 @@
 """How a manifest becomes tasks: checked, priced, compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from batchgen.clashes import Clashes, Prints
 from batchgen.drafts import Draft
@@ -10,7 +11,8 @@ from batchgen.findings import Finding, Mistake, Place, gathered
 from batchgen.manifest import Manifest
 from batchgen.models import Catalog, Model, Price
 from batchgen.models.canonical import digest
-from batchgen.money import dollars, usd
+from batchgen.money import Micros, dollars, usd
+from batchgen.outside import Outside, length
 from batchgen.rendering import Rendering
 from batchgen.task import Task, priced, to_json
 from batchgen.variants import Variants
@@ -18,6 +20,8 @@ from batchgen.variants import Variants
 __all__ = ["MAX_TASKS", "Expansion", "Task", "check", "expand", "to_json"]
 
 MAX_TASKS = 10_000
+Json = Mapping[str, Any]
+Measure = tuple[Micros, int]
 
 
 def expand(
@@ -85,6 +89,7 @@ class Expansion:
         self._found: list[Finding] = []
         self._said = {(item.place, item.rule) for item in manifest.warnings}
         self._catalog = catalog
+        self._price = manifest.price
         self._prints = Prints()
         self._clashes: tuple[int, list[Finding]] = (0, [])
 
@@ -208,7 +213,10 @@ class Expansion:
             return
         canonical = model.lean(spelled)
         whole = priced(model, canonical)
-        price, seconds = model.price.of(whole), int(whole.get("duration", 0))
+        measure = self._measured(draft, model, whole)
+        if measure is None:
+            return
+        price, seconds = measure
         place = draft.origin.source.place(draft.origin.path)
         takes = [draft.take] if draft.take else range(1, draft.takes + 1)
         for take in takes:
@@ -228,14 +236,25 @@ class Expansion:
             )  # fmt: skip
 
     def _priced_model(self, draft: Draft) -> Model:
-        written = self.manifest.written.price
         if draft.price is not None:
             price = Price(per_task=usd(str(draft.price)))
-        elif written is not None:
-            price = Price(written.per_second, written.per_task)
+        elif self._price is not None:
+            price = self._price
         else:
             return draft.model
         return replace(draft.model, price=price)
+
+    def _measured(self, draft: Draft, model: Model, whole: Json) -> Measure | None:
+        """Price and seconds; None, and a finding, where nobody can tell the price."""
+        if not isinstance(model, Outside):
+            return model.price.of(whole), int(whole.get("duration", 0))
+        seconds = length(whole)
+        if model.price.per_second is None or seconds is not None:
+            return model.price.of({"duration": seconds}), int(seconds or 0)
+        message = "this price is for a second, and this task has no `duration`"
+        label = "give it one, or the price `per_task`"
+        self._say(draft.origin.error("no-price", message, label))
+        return None
 
     def _blame(self, draft: Draft, mistake: Mistake) -> Finding:
         if draft.literal is not None:

@@ -14,11 +14,13 @@ from batchgen.manifest import Manifest
 from batchgen.matching import Rule
 from batchgen.models import Catalog, Model
 from batchgen.models.checks import shown
+from batchgen.outside import Outside, unchecked
+from batchgen.outside import unknown as unknown_model
 from batchgen.readers.csv import Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Origin
 from batchgen.readers.sheets import Sheet
-from batchgen.rows import line_rows, model_of, sheet_rows, strangers, unknown_model
+from batchgen.rows import line_rows, model_of, sheet_rows, strangers
 
 
 class Variants:
@@ -27,9 +29,10 @@ class Variants:
     def __init__(self, manifest: Manifest, catalog: Catalog) -> None:
         self.manifest = manifest
         self.catalog = catalog
-        self.model = catalog[manifest.model]
+        self.model = manifest.entry(catalog)
         self.findings: list[Finding] = []
         self.sheet: Sheet | None = None
+        self._unchecked: set[str] = set()
         self.product = self.excluded = self.included = self.rows = 0
         self._root = Origin(manifest.document) if manifest.document else None
         self.axes, wrong = axes(manifest, self.model)
@@ -145,7 +148,7 @@ class Variants:
 
     def _drafts(self, entry: Entry) -> Iterable[Draft]:
         data, origin = entry.data, entry.origin
-        model = self._model(data.get("model"), origin)
+        model = self._model(data.get("model"), data.get("price"), origin)
         if model is None:
             return ()
         name = data.get("id")
@@ -248,10 +251,15 @@ class Variants:
         takes = data.get("takes")
         return takes if isinstance(takes, int) else self.manifest.written.takes
 
-    def _model(self, name: Any, origin: Origin) -> Model | None:
+    def _model(self, name: Any, price: Any, origin: Origin) -> Model | None:
         if name is None or name == self.model.id:
             return self.model
-        found = model_of(name, self.catalog)
+        found = model_of(name, price, self.catalog)
         if found is None:
-            self.findings.append(unknown_model(name, origin, self.catalog))
+            mistake = unknown_model(shown(name), self.catalog)
+            self.findings.append((origin / "model").finding(mistake))
+        elif isinstance(found, Outside) and name not in self._unchecked:
+            self._unchecked.add(str(name))
+            warning = unchecked(found.id, self.catalog)
+            self.findings.append((origin / "model").finding(warning))
         return found

@@ -39,6 +39,7 @@ tables wording matching inspection
 keys templates task rescue
 scalars
 readers answers records
+outside
 models profile addresses
 variables ledger state statefile
 findings events names pace world ballast places
@@ -49,7 +50,7 @@ _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
-diff tables task forecast deadline scalars starts
+diff tables task forecast deadline scalars starts outside
 """
 PURE = _PURE.split()
 

@@ -60,7 +60,7 @@ class Order:
     @property
     def model(self) -> Model:
         """The manifest's model."""
-        return self.models[self.manifest.model]
+        return self.manifest.entry(self.models)
 
     @property
     def findings(self) -> list[Finding]:

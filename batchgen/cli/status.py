@@ -22,6 +22,7 @@ from batchgen.models import Catalog, catalog
 from batchgen.money import usd
 from batchgen.profile import WAVESPEED
 from batchgen.records import Record
+from batchgen.rows import model_of
 from batchgen.selector import selector
 from batchgen.state import TaskState, word
 from batchgen.tally import Tally
@@ -183,7 +184,7 @@ def _ordered(folder: Path) -> Iterator[Task]:
 
 def _task(line: dict[str, Any], models: Catalog) -> Task | None:
     """A task from its own line; the line holds the request as it is sent."""
-    model = models.find(line["model"])
+    model = model_of(line["model"], line.get("price"), models)
     if model is None:
         return None
     own = ("id", "model", "take", "labels", "output", "price", "extra")
