@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from batchgen.errors import JournalError
 from batchgen.events import (
     AttemptAccepted,
+    AttemptStarted,
     ClockJumped,
     CostSettled,
     Event,
@@ -91,6 +92,8 @@ class Tally:
                 before = self.states.get(event.task, TaskState())
                 after = evolve(before, event)
                 self.states[event.task] = after
+                if isinstance(event, AttemptStarted):
+                    self.unaudited = False  # nothing is bought before the audit
                 if isinstance(event, AttemptAccepted):
                     self.owned.add(event.prediction)
                 elif isinstance(event, CostSettled):

@@ -265,6 +265,27 @@ def schema() -> int:
 
 
 @batchgen.command()
+@click.argument("run_name", metavar="RUN", shell_complete=_runs)
+@click.argument(
+    "action",
+    type=click.Choice(["reseal", "accept-rollback", "accept-endpoint", "import"]),
+)
+@click.argument("source", required=False, metavar="[FILE]")
+@click.option("-y", "--yes", is_flag=True, help="No question.")
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="accept-rollback: without a look at the account's history.",
+)
+@_JSON
+def state(**flags: Any) -> int:
+    """Repair a run's state file; shown and asked first."""
+    from batchgen.cli.state import state as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
 @click.option("--port", type=int, default=8900, show_default=True, metavar="N")
 @click.option(
     "--data",
