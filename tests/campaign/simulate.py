@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -415,6 +416,7 @@ class Play:
                 yield OutputsMissing(task=task.id, names=tuple(gone))
 
     def _note(self, text: str) -> None:
+        text = text.replace(str(self.root), "")
         self.result.trace.append(f"{anyio.current_time():9.3f} {text}")
 
 
@@ -449,7 +451,10 @@ def deterministic(seed: int) -> Iterator[None]:
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
     scheduler._r.seed(seed)  # noqa: SLF001
     try:
-        yield
+        with warnings.catch_warnings():
+            # Whoever dies leaves generators of httpx unfinished.
+            warnings.filterwarnings("ignore", "Async generator", ResourceWarning)
+            yield
     finally:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]  # noqa: SLF001
         scheduler._r.setstate(state)  # noqa: SLF001
