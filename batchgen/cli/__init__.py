@@ -290,7 +290,6 @@ def state(**flags: Any) -> int:
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    required=True,
     metavar="DIR",
     help="Where it remembers what it sold.",
 )
@@ -302,8 +301,21 @@ def state(**flags: Any) -> int:
     default="calm",
     show_default=True,
 )
-@click.option("--faults", default="calm", metavar="calm|flaky|down|FILE")
+@click.option(
+    "--excess",
+    type=click.Choice(["reject", "queue"]),
+    default="reject",
+    show_default=True,
+    help="What it does beyond a tier's tasks at once: 429, or let them wait.",
+)
+@click.option(
+    "--faults",
+    default="calm",
+    metavar="calm|flaky|down|FILE",
+    help="How it misbehaves; --list-faults says what there is.",
+)
 @click.option("--offset", type=float, default=0.0, metavar="SECONDS")
+@click.option("--list-faults", is_flag=True, help="Print every fault, and end.")
 def sandbox(**flags: Any) -> int:
     """Serve a make-believe API on this machine."""
     from batchgen.cli.sandbox import sandbox as command  # noqa: PLC0415 - heavy

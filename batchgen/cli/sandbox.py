@@ -2,20 +2,40 @@
 
 from pathlib import Path
 
+import click
+
+from batchgen.errors import UsageError
 from batchgen.money import Micros, plain
 
 
 def sandbox(
     *,
     port: int,
-    data: Path,
+    data: Path | None,
     speed: float,
     balance: Micros,
     tier: str,
+    excess: str,
     faults: str,
     offset: float,
+    list_faults: bool,
 ) -> int:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends it, or say how it can misbehave.
+
+    Raises:
+        UsageError: no folder was named, or the extra is not installed.
+    """
+    if list_faults:
+        from batchgen.sandbox import switches  # noqa: PLC0415 - for this flag alone
+
+        click.echo(switches.listing(), nl=False)
+        return 0
+    if data is None:
+        raise UsageError(
+            "--data DIR is missing: where the sandbox remembers what it sold",
+            rule="missing-data",
+            advice="for example: batchgen sandbox --data outputs/sandbox",
+        )
     from batchgen.sandbox import launch  # noqa: PLC0415 - says first what is missing
 
     launch.require()
@@ -28,6 +48,7 @@ def sandbox(
         speed=speed,
         balance=plain(balance),
         tier=tier,
+        excess=excess,
         faults=faults,
         offset=offset,
     )

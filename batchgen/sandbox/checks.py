@@ -23,14 +23,27 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def complaint(model: Model, given: Mapping[str, Any]) -> str | None:
+def complaint(
+    model: Model, given: Mapping[str, Any], *, drifted: bool = False
+) -> str | None:
     """The first thing wrong with an input; unknown keys are nobody's concern."""
-    return next(_complaints(model.schema, given, ""), None) or _no_prompt(model, given)
+    schema = drift(model.schema) if drifted else model.schema
+    return next(_complaints(schema, given, ""), None) or _no_prompt(model, given)
+
+
+def drift(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema as a later version spells it (seen: `intelligence`)."""
+    properties = dict(schema["properties"])
+    if "shot_type" in properties:
+        words = ["customize", "intelligence"]
+        properties["shot_type"] = {**properties["shot_type"], "enum": words}
+    return {**schema, "properties": properties}
 
 
 def _no_prompt(model: Model, given: Mapping[str, Any]) -> str | None:
-    if "prompt" not in model.schema["properties"]:
-        return None
+    properties = model.schema["properties"]
+    if "prompt" not in properties or "image" in properties:
+        return None  # a start image can stand alone
     if str(given.get("prompt", "")).strip() or given.get("multi_prompt"):
         return None
     return _required("prompt")

@@ -7,7 +7,7 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchgen.errors import BatchgenError
-from batchgen.sandbox import answers, faults
+from batchgen.sandbox import answers, faults, spoilt
 from batchgen.sandbox.clock import SECOND, http_date
 from batchgen.sandbox.world import World
 
@@ -54,13 +54,17 @@ class Door:
         for slow in ("slow_result", "slow_list"):
             if slow in drawn:
                 await anyio.sleep(drawn[slow] or 5.0)
-        return answers.before(drawn) or self._app
+        if "close_door" in drawn:
+            return Shutter(self._world, drawn["close_door"] or 1.0)
+        if not drawn:
+            return self._app
+        return spoilt.before(drawn, self._world.clock.now()) or self._app
 
     def _locked(
         self, kind: str, headers: MutableMapping[bytes, bytes]
     ) -> answers.Json | None:
         key = headers.get(b"authorization", b"")
-        if kind == "download":
+        if kind in ("download", "put", "media"):
             if key:
                 self._world.counts.authorization_at_downloads += 1
                 return answers.refusal(400, "a key was sent to the download host")
@@ -79,10 +83,32 @@ class Door:
         return self._date
 
 
+class Shutter:
+    """Hangs up and lets nobody connect for a while."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._world, self._seconds = world, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close the door before the client can try again."""
+        async with anyio.create_task_group() as group:
+            if self._world.shut is not None:
+                group.start_soon(self._world.shut, self._seconds)
+            await answers.HangUp(unread=True)(scope, receive, send)
+
+
 def met(scope: Scope) -> faults.Drawn:
     """The faults of a request."""
     drawn: faults.Drawn = scope.get(FAULTS, {})
     return drawn
+
+
+def download_kind(scope: Scope) -> tuple[str, str]:
+    """What an address of the download origin is asked for."""
+    path: str = scope["path"]
+    if path.startswith("/media/"):
+        return "media", ""
+    return ("put", "") if path.startswith("/uploads/") else ("download", "")
 
 
 def api_kind(scope: Scope) -> tuple[str, str]:
@@ -102,8 +128,11 @@ _KINDS: dict[str, Any] = {
     "predictions": "list",
     "predictions/delete": "other",
     "balance": "balance",
-    "models": "other",
+    "models": "models",
     "model/price": "price",
     "model/pricing": "price",
-    "billings/search": "other",
+    "billings/search": "billing",
+    "user/usage_stats": "billing",
+    "media/uploads": "upload",
+    "media/upload/binary": "upload",
 }

@@ -1,6 +1,7 @@
 """The download origin: clips with ranges, validators and bad days."""
 
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -15,21 +16,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from batchgen.models import catalog
 from batchgen.sandbox.answers import hang_up
-from batchgen.sandbox.door import Door, met
+from batchgen.sandbox.detours import bomb, redirect
+from batchgen.sandbox.door import Door, download_kind, met
 from batchgen.sandbox.faults import Drawn
+from batchgen.sandbox.media import Store
 from batchgen.sandbox.renderer import Studio
 from batchgen.sandbox.world import World
 
 _CHUNK = 256 * 1024
+_EXPIRED = frozenset({"expired_403", "expired_other_host", "expired_other_file"})
+_HALVED = frozenset({"truncated", "stalled", "expires_midway"})
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def downloads(world: World) -> ASGIApp:
     """The download origin of a sandbox."""
-    shelf = Shelf(world)
-    path = "/predictions/{id}/{number:int}.mp4"
-    app = Starlette(routes=[Route(path, shelf.clip, methods=["GET", "HEAD"])])
-    return Door(app, world, lambda _: ("download", ""))
+    shelf, store = Shelf(world), Store(world)
+    clip = "/predictions/{id:path}/{number:int}.mp4"
+    routes = [
+        Route(clip, shelf.clip, methods=["GET", "HEAD"]),
+        Route("/uploads/{id}", store.put, methods=["PUT"]),
+        Route("/media/{id}/{filename}", store.get, methods=["GET", "HEAD"]),
+    ]
+    return Door(Starlette(routes=routes), world, download_kind)
 
 
 class Shelf:
@@ -49,14 +58,33 @@ class Shelf:
             return _denied()
         if request.query_params.get("sig") != world.signature(identity):
             return _denied()
-        if "expired_403" in faults:
-            world.expire(identity)
-            return _denied()
+        if odd := self._elsewhere(request, faults):
+            return odd
         model = catalog()[prediction.model]
         path = await self._studio.clip(
             model, prediction.kept(model), f"{identity}/{request.path_params['number']}"
         )
+        if "other_file" in faults:
+            world.replace(identity)
+        if world.replaced(identity):
+            path = _other(path, identity)
+        if faults.keys() & {"expires_midway", "expires_after"}:
+            world.expire(identity)
         return Clip(path, _part(request, path, faults), faults)
+
+    def _elsewhere(self, request: Request, faults: Drawn) -> Response | None:
+        """An answer that is no clip, if a fault has one."""
+        identity = request.path_params["id"]
+        for name in _EXPIRED & faults.keys():
+            self._world.expire(
+                identity,
+                elsewhere=name == "expired_other_host",
+                other=name == "expired_other_file",
+            )
+            return _denied()
+        if "gzip_bomb" in faults:
+            return bomb(int(faults["gzip_bomb"] or 64))
+        return redirect(request.url, faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,8 @@ class Part:
 def _part(request: Request, path: Path, faults: Drawn) -> Part:
     facts = path.stat()
     etag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
+    if "etag_changed" in faults:
+        etag = f'"{time.monotonic_ns():x}"'
     modified = formatdate(facts.st_mtime, usegmt=True)
     size = facts.st_size
     whole = Part(200, 0, size, size, etag, modified)
@@ -88,8 +118,20 @@ def _part(request: Request, path: Path, faults: Drawn) -> Part:
         start, end = max(size - int(last), 0), size
     else:
         return whole
-    status = 206 if start < min(end, size) else 416
+    status = 206 if start < min(end, size) and "download_416" not in faults else 416
     return Part(status, start, end, size, etag, modified)
+
+
+def _other(path: Path, identity: str) -> Path:
+    """Another file of the same name: the clip and a box that players pass over."""
+    other = path.with_suffix(".other.mp4")
+    if not other.exists():
+        box = len(identity) + 8
+        free = box.to_bytes(4) + b"free" + identity.encode()
+        fresh = other.with_suffix(".part")
+        fresh.write_bytes(path.read_bytes() + free)
+        fresh.replace(other)
+    return other
 
 
 def _denied() -> Response:
@@ -118,7 +160,7 @@ class Clip(Response):
         if scope["method"] == "HEAD" or told == 0:
             await send({"type": "http.response.body", "body": b""})
             return
-        broken = self._faults.keys() & {"truncated", "stalled"}
+        broken = self._faults.keys() & _HALVED
         async for chunk in self._chunks(told // 2 if broken else told):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if "stalled" in self._faults:
@@ -140,7 +182,8 @@ class Clip(Response):
             "last-modified": part.modified,
         }
         if part.status == 206:  # noqa: PLR2004
-            head["content-range"] = f"bytes {part.start}-{part.end - 1}/{part.size}"
+            start = part.start + ("wrong_range" in self._faults)
+            head["content-range"] = f"bytes {start}-{part.end - 1}/{part.size}"
         if part.status == 416:  # noqa: PLR2004
             head["content-range"] = f"bytes */{part.size}"
         return [(name.encode(), value.encode()) for name, value in head.items()]
@@ -149,10 +192,11 @@ class Clip(Response):
         pace = self._faults.get("slow_download") or 64 * 1024
         slow = "slow_download" in self._faults
         size = max(1, int(pace / 10)) if slow else _CHUNK
+        pause = size / pace
         with self._path.open("rb") as file:
             file.seek(self._part.start)
             while length > 0 and (chunk := file.read(min(size, length))):
                 length -= len(chunk)
                 yield chunk
                 if slow:
-                    await anyio.sleep(0.1)
+                    await anyio.sleep(pause)

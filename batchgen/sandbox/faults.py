@@ -5,6 +5,7 @@ A plan is YAML, `{seed: 7, rules: [{fault: drop_after_accept, probability: 0.05}
 counts the requests of one kind from 1, since the process began. A fault may carry a
 number: `slow_answer=5`. The header `X-Sandbox-Fault: name[=number][,name…]` does the
 same for one request; names that belong to another kind of request are passed over.
+switches.py lists the faults.
 """
 
 from collections import Counter
@@ -17,89 +18,14 @@ import yaml
 
 from batchgen.errors import BatchgenError
 from batchgen.sandbox.predictions import share
+from batchgen.sandbox.switches import SWITCHES
 
 HEADER = b"x-sandbox-fault"
 
 Drawn = Mapping[str, float | None]
 """Faults of one request, each with its number if it has one."""
 
-BEFORE = {
-    # nothing is created, nothing is charged
-    "submit": (
-        "drop_before_accept",
-        "reset_before_accept",
-        "refuse_400",
-        "refuse_401",
-        "refuse_403",
-        "refuse_404",
-        "refuse_429",
-        "no_credit",
-        "no_credit_200",
-        "server_500_not_created",
-        "server_503_not_created",
-        "html_502_not_created",
-    ),
-    "result": ("result_404", "result_429", "result_500", "result_html", "result_drop"),
-    "list": ("list_404", "list_429", "list_500", "list_html", "list_drop"),
-    "price": ("price_404", "price_500"),
-    "balance": ("balance_500", "balance_401"),
-    "download": (
-        "html_200",
-        "expired_403",
-        "download_404",
-        "download_500",
-        "download_drop",
-    ),
-}
-AFTER = (
-    # accepted and charged; the answer is lost or spoilt
-    "drop_after_accept",
-    "reset_after_accept",
-    "accept_502_html",
-    "accept_500",
-    "accept_half_json",
-    "accept_cut_short",
-    "accept_no_id",
-    "accept_empty",
-)
-MARKS = (
-    # accepted and charged; what comes of it is odd
-    "fail_provider",
-    "fail_moderation",
-    "fail_invalid",
-    "fail_credit",
-    "status_cancelled",
-    "status_timeout",
-    "status_deleted",
-    "status_odd",
-    "stuck",
-    "charge_more",
-    "nsfw",
-    "result_404_first",
-    "outputs_empty",
-    "outputs_null",
-    "outputs_string",
-    "outputs_two",
-    "bare_result",
-)
-SPOILT = (
-    # the answer itself is bent
-    ("list", "list_hides_inputs"),
-    ("download", "truncated"),
-    ("download", "stalled"),
-    ("download", "wrong_length"),
-    ("download", "ignore_range"),
-    ("download", "slow_download"),
-)
-KINDS: dict[str, str] = {
-    **{name: kind for kind, names in BEFORE.items() for name in names},
-    **dict.fromkeys(AFTER, "submit"),
-    **dict.fromkeys(MARKS, "submit"),
-    **{name: kind for kind, name in SPOILT},
-    "slow_answer": "submit",
-    "slow_result": "result",
-    "slow_list": "list",
-}
+KINDS: Mapping[str, str] = {name: switch.kind for name, switch in SWITCHES.items()}
 """Every fault and the kind of request it belongs to."""
 
 _PRESETS: dict[str, Any] = {
@@ -131,6 +57,10 @@ _PRESETS: dict[str, Any] = {
             {"fault": "list_500", "probability": 1},
             {"fault": "price_500", "probability": 1},
             {"fault": "balance_500", "probability": 1},
+            {"fault": "models_500", "probability": 1},
+            {"fault": "billing_500", "probability": 1},
+            {"fault": "upload_500", "probability": 1},
+            {"fault": "put_500", "probability": 1},
             {"fault": "download_500", "probability": 1},
         ]
     },
@@ -222,6 +152,8 @@ def _named(text: str) -> tuple[str, float | None]:
     if name not in KINDS:
         known = ", ".join(sorted(KINDS))
         raise BatchgenError(f"no fault {name!r}; there are: {known}", rule="faults")
+    if equals and not SWITCHES[name].number:
+        raise BatchgenError(f"{name} takes no number", rule="faults")
     try:
         return name, float(number) if equals else None
     except ValueError:

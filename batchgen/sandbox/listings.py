@@ -1,4 +1,4 @@
-"""The reading side of the API: history, prices, models, billing, the till itself."""
+"""The reading side of the API: prices, models, billing, usage, the till itself."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,61 +10,19 @@ from batchgen.models import catalog
 from batchgen.money import plain
 from batchgen.sandbox import views
 from batchgen.sandbox.answers import Json, refusal, success
-from batchgen.sandbox.clock import moment
+from batchgen.sandbox.asked import body_object, paging, read_moment
 from batchgen.sandbox.door import met
-from batchgen.sandbox.till import Charge, Query
+from batchgen.sandbox.till import Charge
 from batchgen.sandbox.world import World
 
 _LATE = 2**62
-_LAST = 10**9
 
 
 class Pages:
-    """Endpoints that change nothing, but for the deletion of history."""
+    """Endpoints that change nothing."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-
-    async def history(self, request: Request) -> Response:
-        """Past predictions, once the list has caught up with them."""
-        try:
-            asked = await _object(request)
-            query = self._query(asked)
-        except ValueError as error:
-            return refusal(400, str(error))
-        world = self._world
-        with_inputs = asked.get("include_inputs") is True
-        if "list_hides_inputs" in met(request.scope):
-            with_inputs = False
-        items = [
-            views.result(prediction, world, with_inputs=with_inputs)
-            for prediction in world.till.history(query, world.clock.now())
-        ]
-        return success({"page": query.page, "items": items})
-
-    def _query(self, asked: Mapping[str, Any]) -> Query:
-        clock = self._world.clock
-        visible = clock.now() - clock.lasting(self._world.options.list_delay)
-        page, page_size = _paging(asked)
-        return Query(
-            model=str(asked.get("model") or ""),
-            status=str(asked.get("status") or ""),
-            after=_moment(asked, "created_after", 0),
-            before=min(_moment(asked, "created_before", _LATE), visible),
-            page=page,
-            page_size=page_size,
-        )
-
-    async def delete(self, request: Request) -> Response:
-        """Forget predictions; nobody gets money back for it."""
-        try:
-            identities = (await _object(request)).get("ids")
-        except ValueError as error:
-            return refusal(400, str(error))
-        if not isinstance(identities, list):
-            return refusal(400, 'field "ids" must be an array')
-        count = self._world.till.delete([str(identity) for identity in identities])
-        return success({"deleted_count": count})
 
     async def balance(self, request: Request) -> Response:  # noqa: ARG002
         """What is left, as a number."""
@@ -73,7 +31,7 @@ class Pages:
     async def price(self, request: Request) -> Response:
         """A quote in the current form and in the older one."""
         try:
-            asked = await _object(request)
+            asked = await body_object(request)
         except ValueError as error:
             return refusal(400, str(error))
         name = str(asked.get("model_id", ""))
@@ -93,12 +51,16 @@ class Pages:
             data |= {"discount_rate": 1, "currency": "USD"}
         return success(data)
 
-    async def models(self, request: Request) -> Response:  # noqa: ARG002
+    async def models(self, request: Request) -> Response:
         """Every model with its live schema."""
+        faults = met(request.scope)
+        if "models_missing" in faults:
+            return success([])
         server = self._world.addresses.api
+        drifted = "models_drift" in faults
         return success(
             [
-                views.model_entry(model, place, server)
+                views.model_entry(model, place, server, drifted=drifted)
                 for place, model in enumerate(catalog(), start=1)
             ]
         )
@@ -106,24 +68,39 @@ class Pages:
     async def billings(self, request: Request) -> Response:
         """Charges and refunds, newest first."""
         try:
-            asked = await _object(request)
-            page, size = _paging({"page_size": 50, **asked})
-            start, end = (
-                _moment(asked, "start_time", 0),
-                _moment(asked, "end_time", _LATE),
-            )
+            asked = await body_object(request)
+            page, size = paging({"page": 1, "page_size": 50, **asked})
+            rows = self._charges(asked)
         except ValueError as error:
             return refusal(400, str(error))
         now = self._world.clock.now()
-        rows = [
-            charge
-            for charge in reversed(self._world.till.charges(now))
-            if start <= charge.at <= end and _wanted(charge, asked)
-        ]
         shown = rows[(page - 1) * size : page * size]
         items = [views.billing(charge, now) for charge in shown]
         more = len(rows) > page * size
         return success({"page": page, "has_more": more, "items": items})
+
+    def _charges(self, asked: Mapping[str, Any]) -> list[Charge]:
+        start = read_moment(asked, "start_time", 0)
+        end = read_moment(asked, "end_time", _LATE)
+        return [
+            charge
+            for charge in reversed(self._world.till.charges(self._world.clock.now()))
+            if start <= charge.at <= end and _wanted(charge, asked)
+        ]
+
+    async def usage(self, request: Request) -> Response:
+        """Sums of a period, for each model and for each day."""
+        try:
+            asked = await body_object(request)
+            for name in ("start_time", "end_time"):
+                if not asked.get(name):
+                    raise ValueError(  # noqa: TRY301 - one answer for all complaints
+                        f'field "{name}" is required and must not be empty'
+                    )
+            rows = self._charges({**asked, "billing_type": "deduct"})
+        except ValueError as error:
+            return refusal(400, str(error))
+        return success(views.usage(rows, self._world.clock.now()))
 
     async def till(self, request: Request) -> Response:  # noqa: ARG002
         """The truth about the money, for tests and for the curious."""
@@ -148,34 +125,6 @@ def _wanted(charge: Charge, asked: Mapping[str, Any]) -> bool:
     return (
         asked.get("billing_type") in (None, "", kind)
         and asked.get("model_uuid") in (None, "", charge.model)
+        and asked.get("access_key_uuid") in (None, "", views.ACCESS_KEY)
         and charge.id in (asked.get("prediction_uuids") or [charge.id])
     )
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    try:
-        asked = await request.json()
-    except ValueError:
-        raise ValueError("request body must be valid JSON") from None
-    if not isinstance(asked, dict):
-        raise ValueError("request body must be a JSON object")  # noqa: TRY004
-    return asked
-
-
-def _paging(asked: Mapping[str, Any]) -> tuple[int, int]:
-    page, size = asked.get("page", 1), asked.get("page_size", 10)
-    if not isinstance(page, int) or not 1 <= page <= _LAST:
-        raise ValueError('field "page" must be at least 1')
-    if not isinstance(size, int) or not 1 <= size <= 100:  # noqa: PLR2004
-        raise ValueError('field "page_size" must be between 1 and 100')
-    return page, size
-
-
-def _moment(asked: Mapping[str, Any], name: str, missing: int) -> int:
-    text = asked.get(name)
-    if not text:
-        return missing
-    try:
-        return moment(str(text))
-    except ValueError:
-        raise ValueError(f'field "{name}" must be an RFC 3339 time') from None

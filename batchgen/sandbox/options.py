@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIERS = ("calm", "bronze", "silver", "gold", "ultra")
+EXCESS = ("reject", "queue")
 PROFILES = ("full", "preview", "plain")
 
 
@@ -27,6 +28,7 @@ class Options:
         speed: what durations are divided by; 1 is the vendor's own pace.
         balance: make-believe dollars at the beginning.
         tier: limits on submissions and on what is in flight at once.
+        excess: what is done with more in flight: a 429 (`reject`) or a `queue`.
         faults: a preset or the path of a plan.
         offset: seconds added to the real time.
         profile: `full` clips (4K), `preview` (384 pixels), or `plain` (all alike).
@@ -40,6 +42,7 @@ class Options:
     speed: float = 180.0
     balance: str = "1000"
     tier: str = "calm"
+    excess: str = "reject"
     faults: str = "calm"
     offset: float = 0.0
     profile: str = "full"
@@ -56,6 +59,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--speed", type=_pace, default=180.0)
     parser.add_argument("--balance", default="1000")
     parser.add_argument("--tier", choices=TIERS, default="calm")
+    parser.add_argument("--excess", choices=EXCESS, default="reject")
     parser.add_argument("--faults", default="calm", help="calm, flaky, down or a file")
     parser.add_argument("--offset", type=float, default=0.0)
     parser.add_argument("--profile", choices=PROFILES, default="full")

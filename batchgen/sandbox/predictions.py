@@ -13,21 +13,28 @@ RETENTION: Nanoseconds = 7 * 24 * 3600 * SECOND
 NEVER: Nanoseconds = 2**62
 
 _TYPICAL = 180.0
-"""Seconds the vendor takes for a clip."""
+"""Seconds a clip takes here; nobody published what the vendor takes."""
 
 _FAILURES = {
     "fail_provider": (5000, "Internal error, please try again later."),
     "fail_moderation": (1200, "Content flagged as potentially sensitive."),
     "fail_invalid": (1401, "Invalid parameter."),
+    "fail_media": (1402, "Failed to download the input media."),
     "fail_credit": (1407, "Insufficient credits."),
+    "fail_without_code": (0, ""),
 }
 _ENDINGS = {
     "status_cancelled": "cancelled",
+    "status_canceled": "canceled",
     "status_timeout": "timeout",
     "status_deleted": "deleted",
     "status_odd": "paused",
 }
-_REFUNDED = frozenset({"fail_provider", "status_cancelled", "status_timeout"})
+_REFUNDED = frozenset(
+    {"fail_provider", "status_cancelled", "status_canceled", "status_timeout"}
+)
+_LATE = 3 * 3600.0
+"""Seconds within which the vendor promises to have paid back."""
 
 
 class Prediction(NamedTuple):
@@ -53,6 +60,8 @@ class Prediction(NamedTuple):
 
     def status(self, now: Nanoseconds) -> str:
         """The word the service uses at this moment."""
+        if self.deleted:
+            return "deleted"
         if now >= self.ready:
             return self.ending
         return "processing" if now >= self.begins else "created"
@@ -77,31 +86,53 @@ def accepted(
     *,
     faults: Mapping[str, float | None],
     refund_delay: float,
+    free: Nanoseconds = 0,
 ) -> Prediction:
-    """Decide everything that will ever happen to the prediction of this request."""
+    """Decide everything that will ever happen to the prediction of this request.
+
+    `free` is when the account has room for it: until then it waits as `created`.
+    """
     fields = {**model.identity_defaults, **json.loads(text)}
     price = model.price.of(fields)
     if "charge_more" in faults:
         price += price // 2
     now = clock.now()
+    start = max(now, free)
     takes = clock.lasting(_TYPICAL * (0.75 + 0.5 * share(identity)))
-    ready = NEVER if "stuck" in faults else now + takes
+    begins, ready = start + takes // 20, start + takes
+    if "stuck" in faults:
+        ready = NEVER
+    if "sync_completed" in faults:
+        begins = ready = now
     ending, code, error = _fate(faults)
-    back = ready + clock.lasting(refund_delay)
     return Prediction(
         id=identity,
         model=model.id,
         input=text,
         price=price,
         created=now,
-        begins=now + takes // 20,
+        begins=begins,
         ready=ready,
         ending=ending,
         code=code,
         error=error,
-        refund=back if _REFUNDED & faults.keys() else None,
+        refund=_refund(faults, ready, clock, refund_delay) if faults else None,
         marks=",".join(faults),
     )
+
+
+def _refund(
+    faults: Mapping[str, float | None],
+    ready: Nanoseconds,
+    clock: Clock,
+    usual: float,
+) -> Nanoseconds | None:
+    if not _REFUNDED & faults.keys() or "refund_never" in faults:
+        return None
+    delay = usual
+    if "refund_late" in faults:
+        delay = faults["refund_late"] or _LATE
+    return ready + clock.lasting(delay)
 
 
 def _fate(faults: Mapping[str, float | None]) -> tuple[str, int, str]:

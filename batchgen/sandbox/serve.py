@@ -50,12 +50,13 @@ def run(options: Options) -> None:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(options.data))
-        front = stack.enter_context(_listening(options.port))
-        back = stack.enter_context(_listening(0))
+        front = stack.enter_context(_listener(options.port))
+        back = stack.enter_context(_listener(0))
         addresses = Addresses(api=_origin(front), downloads=_origin(back))
         world = World(options, addresses)
         stack.callback(world.close)
         origins = [_Server(api(world), front), _Server(downloads(world), back)]
+        world.shut = origins[0].shut
         factory = origins[0].config.get_loop_factory()
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(_serve(origins, addresses, options))
@@ -111,6 +112,18 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._stopping.set()
 
+    async def shut(self, seconds: float) -> None:
+        """Refuse new connections for a while; those that stand are kept."""
+        address = self.socket.getsockname()
+        for server in self.servers:
+            server.close()
+        self.socket.close()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.socket = _listener(address[1])
+            await self.startup([self.socket])
+
     async def main_loop(self) -> None:
         await self._stopping.wait()
 
@@ -128,18 +141,18 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = extensions
 
 
-@contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((_HOST, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise BatchgenError(f"port {port}: {reason}", rule="usage") from error
-        listening.listen(2048)
-        listening.setblocking(False)
-        yield listening
+def _listener(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((_HOST, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BatchgenError(f"port {port}: {reason}", rule="usage") from error
+    listening.listen(2048)
+    listening.setblocking(False)
+    return listening
 
 
 def _origin(listening: socket.socket) -> str:

@@ -47,7 +47,10 @@ class Charge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a reader of the history asks for; empty means anything."""
+    """What a reader of the history asks for; empty means anything.
+
+    `deleted` shows what was deleted as well.
+    """
 
     model: str = ""
     status: str = ""
@@ -55,6 +58,7 @@ class Query:
     before: Nanoseconds = 2**62
     page: int = 1
     page_size: int = 10
+    deleted: bool = False
 
 
 class Till:
@@ -91,9 +95,18 @@ class Till:
         ).fetchone()
         return row and Prediction._make(row)
 
+    def lost(self, identity: str) -> Prediction | None:
+        """The prediction, even if it was deleted or forgotten."""
+        row = self._db.execute(
+            "SELECT * FROM predictions WHERE id=?", (identity,)
+        ).fetchone()
+        return row and Prediction._make(row)
+
     def history(self, query: Query, now: Nanoseconds) -> list[Prediction]:
         """One page of predictions, newest first."""
-        where = ["deleted=0", "created>=?", "created<=?", "created>?"]
+        where = ["created>=?", "created<=?", "created>?"]
+        if not query.deleted:
+            where.append("deleted=0")
         values: list[object] = [query.after, query.before, now - RETENTION]
         if query.model:
             where.append("model=?")
