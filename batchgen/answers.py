@@ -22,6 +22,10 @@ from batchgen.profile import (
 
 EVIDENCE = 8 * 1024
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_BRACKETS = re.compile(rb'"(?:[^"\\\\]|\\\\.)*+"?|[\[\]{}]', re.DOTALL)
+_DEEPEST = 64
+# Fields that money hangs on.
+_TOLD_ONCE = frozenset({"code", "data", "id", "status", "model", "items", "inputs"})
 _LONGEST_WAIT = 3600.0
 _LONGEST_TEXT = 2048
 _MOST_OUTPUTS = 16
@@ -208,11 +212,41 @@ def when(text: str) -> datetime | None:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
+    """The object of a body; None for what two readers could read in two ways."""
     try:
-        value = json.loads(body, parse_constant=_no_constant)
+        if _depth(body) > _DEEPEST:
+            return None
+        value = json.loads(
+            body, parse_constant=_no_constant, object_pairs_hook=_no_doubles
+        )
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _depth(body: bytes) -> int:
+    """How deep brackets nest outside of strings, before anything is parsed."""
+    depth = deepest = 0
+    for found in _BRACKETS.finditer(body):
+        match found.group():
+            case b"[" | b"{":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"]" | b"}":
+                depth -= 1
+            case _:
+                pass
+    return deepest
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are told once: of two ids, which one was paid for?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs if name in _TOLD_ONCE]
+        if len(set(names)) < len(names):
+            raise ValueError("a key told twice")
+    return found
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -9,6 +9,7 @@ anywhere but to the configured origin.
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -29,6 +30,7 @@ from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.events import Window
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
+from batchgen.redaction import Redaction
 from batchgen.trust import trust
 from batchgen.world import iso
 
@@ -65,7 +67,9 @@ class Client:
         *,
         pace: Pace,
         now: Callable[[], datetime],
+        redact: Redaction,
     ) -> None:
+        self._redact = redact
         self._submits = submits
         self._reads = reads
         self._pace = pace
@@ -127,7 +131,8 @@ class Client:
             if network is not None:
                 _put_beneath(network, submits)
                 _put_beneath(network, reads)
-            yield cls(submits, reads, pace=pace, now=now)
+            redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
+            yield cls(submits, reads, pace=pace, now=now, redact=redact)
 
     async def submit(self, model: str, body: Mapping[str, Any]) -> Prediction:
         """Buy one prediction: one POST, never repeated.
@@ -145,7 +150,7 @@ class Client:
             with anyio.fail_after(_SUBMIT_DEADLINE):
                 answer = await self._post(model, body, phase)
         except (httpx.HTTPError, OSError, TimeoutError, ApiError) as error:
-            raise phase.verdict(error) from error
+            raise phase.verdict(error, self._redact.text) from error
         self._heard()
         try:
             found = accepted(answer)
@@ -164,11 +169,11 @@ class Client:
         self, model: str, body: Mapping[str, Any], phase: "_Phase"
     ) -> Answer:
         request = self._submits.build_request(
-            "POST", model, json=dict(body), extensions={"trace": phase}
+            "POST", quote(model), json=dict(body), extensions={"trace": phase}
         )
         response = await self._submits.send(request, stream=True)
         try:
-            return await _whole(response)
+            return await self._whole(response)
         finally:
             await response.aclose()
 
@@ -245,9 +250,9 @@ class Client:
             try:
                 with anyio.fail_after(_READ_DEADLINE):
                     async with self._reads.stream(method, path, json=body) as response:
-                        answer = await _whole(response)
+                        answer = await self._whole(response)
             except (httpx.HTTPError, OSError, TimeoutError) as error:
-                raise Unavailable(_sentence(error)) from error
+                raise Unavailable(self._redact.text(_sentence(error))) from error
         self._heard()
         if is_envelope(answer):
             self._learn_the_time(answer, asked)
@@ -257,6 +262,11 @@ class Client:
     def knows_the_time(self) -> bool:
         """Whether any answer told what the service's clock shows."""
         return self._anchor is not None
+
+    async def _whole(self, response: httpx.Response) -> Answer:
+        """The body without our key, whatever a server or a proxy repeats of it."""
+        answer = await _whole(response)
+        return replace(answer, body=self._redact(answer.body))
 
     def service_time(self) -> str:
         """The latest that the service's clock can show, by what its answers told."""
@@ -323,10 +333,12 @@ class _Phase:
         elif name.endswith(".receive_response_headers.complete"):
             self.answered = True
 
-    def verdict(self, error: Exception) -> NotSent | Uncertain:
+    def verdict(
+        self, error: Exception, redact: Callable[[str], str] = str
+    ) -> NotSent | Uncertain:
         """Not sent only with proof; no proof is doubt."""
         if self.failed_to_connect and not self.started:
-            return NotSent(_sentence(error), phase=self.failed_to_connect)
+            return NotSent(redact(_sentence(error)), phase=self.failed_to_connect)
         phase = "connecting"
         if self.started:
             phase = "body incomplete"
@@ -334,7 +346,7 @@ class _Phase:
             phase = "no answer"
         if self.answered:
             phase = "answer incomplete"
-        return Uncertain(_sentence(error), phase=phase)
+        return Uncertain(redact(_sentence(error)), phase=phase)
 
 
 def _put_beneath(network: "AsyncNetworkBackend", client: httpx.AsyncClient) -> None:

@@ -53,8 +53,9 @@ def open_http(
     `authorities` is a file of certificates to trust in place of the usual ones;
     `transport` replaces the network.
     """
-    # At INFO it logs whole links.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # They log whole links and headers.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     context = trust()
     if authorities is not None:
         context = ssl.create_default_context(cafile=authorities)

@@ -43,14 +43,14 @@ outside
 models profile addresses
 variables ledger state statefile
 findings events names pace world ballast places
-deadline errors spelling terminal mp4 disk money trust diff
+deadline errors spelling terminal mp4 disk money trust diff redaction
 """
 
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
-diff tables task forecast deadline scalars starts outside
+diff tables task forecast deadline scalars starts outside redaction
 """
 PURE = _PURE.split()
 

@@ -5,6 +5,7 @@ import traceback
 
 import click
 
+from batchgen.cli import settings
 from batchgen.cli.colour import say
 from batchgen.errors import (
     ApiError,
@@ -50,9 +51,10 @@ def fail(error: BaseException, *, command: str, as_json: bool) -> int:
             message = "interrupted"
             advice = "The state file is safe: run the same command."
         case _:
-            traceback.print_exception(error)
+            crash = "".join(traceback.format_exception(error))
+            _say(settings.redaction().text(crash))
             code, reason, rule = BUG, "bug", "bug"
-            message = f"{type(error).__name__}: {error}"
+            message = settings.redaction().text(f"{type(error).__name__}: {error}")
             advice = "This is a mistake in batchgen. Please report the lines above."
     _say(f"error: {message} [{rule}]")
     for line in advice.splitlines():

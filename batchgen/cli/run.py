@@ -268,6 +268,8 @@ class _Run:
         pace = reads_of(self._order, account.profile, self._wishes.reads)
         if unused_proxy(self._settings) and not self._wishes.quiet:
             _tell(f"note: {PROXY_NOTE}")
+        if note := settings.key_note(self._settings):
+            _tell(f"note: {note}")
         async with connected(account, pace, self._world) as client:
             funds = await first_contact(client, account, _tell)
             self._ask(cap, funds)
@@ -299,7 +301,7 @@ class _Run:
                 runner = await session.run(
                     self._order.tasks, missing, self._order.models, self._ending
                 )
-        for bug in runner.bugs:
+        for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
         if runner.failure is not None:
             raise runner.failure

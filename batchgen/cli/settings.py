@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from batchgen.errors import UsageError
 from batchgen.money import Micros, usd
 from batchgen.profile import LIVE_BASE_URL, is_loopback
+from batchgen.redaction import Redaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,26 @@ def _guarded(path: Path) -> Path:
             advice=f"chmod 600 {path}",
         )
     return path
+
+
+def key_note(env: Settings) -> str:
+    """What is odd about the key file, or nothing; in /run only its owner can look."""
+    file = env.environ.get("WAVESPEED_API_KEY_FILE", "").strip()
+    if not file or env.environ.get("WAVESPEED_API_KEY", "").strip():
+        return ""
+    path = Path(file)
+    if path.is_relative_to("/run") or not path.stat().st_mode & 0o044:
+        return ""
+    return f"others may read the key file {path}: chmod 600 {path}"
+
+
+def redaction() -> Redaction:
+    """Takes our secrets out of a text that nobody wrote for people, like a crash."""
+    try:
+        secrets = (_key(os.environ), os.environ.get("BATCHGEN_PROXY", ""))
+    except UsageError:
+        secrets = ("", "")
+    return Redaction(*secrets)
 
 
 def _base_url(text: str) -> str:

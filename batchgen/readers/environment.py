@@ -10,6 +10,8 @@ _VARIABLE = re.compile(
     r"(?::(?P<kind>[-?])(?P<word>[^}]*))?\}|\$\{[^}]*\}?"
 )
 
+_PRIVATE = frozenset({"WAVESPEED_API_KEY", "BATCHGEN_PROXY"})
+
 
 def expand(
     text: str, environ: Mapping[str, str]
@@ -24,6 +26,9 @@ def expand(
         if name is None:
             mistakes.append((whole, _malformed(whole)))
             return ""
+        if name in _PRIVATE:
+            mistakes.append((whole, _private(name)))
+            return ""
         value = environ.get(name, "")
         if value:
             return value
@@ -33,6 +38,15 @@ def expand(
         return ""
 
     return _VARIABLE.sub(fill, text), mistakes
+
+
+def _private(name: str) -> Mistake:
+    return Mistake(
+        (),
+        "secret-variable",
+        f"{name} is a secret: it would be sent, stored and shown with the manifest",
+        advice="the key needs no place in a manifest: batchgen reads it itself",
+    )
 
 
 def _malformed(whole: str) -> Mistake:
