@@ -560,3 +560,14 @@ def test_presets_are_told_by_the_till(tmp_path: Path, preset: str) -> None:
         flaky = preset == "flaky"
         assert (len(charged) > answers.count(200) > 10) == flaky
         assert (set(answers) == {503} and charged == []) == (not flaky)
+
+
+def test_the_next_request_can_be_told_to_meet_a_fault(visitor: Visitor) -> None:
+    armed = visitor.api.post("/__sandbox__/faults", content="refuse_429=4,list_500")
+    assert armed.status_code == 200
+    assert visitor.submit().headers["retry-after"] == "4"
+    assert visitor.submit().status_code == 200
+    assert visitor.history().status_code == 500
+    assert visitor.history().status_code == 200
+    unknown = visitor.api.post("/__sandbox__/faults", content="nonsense")
+    assert unknown.status_code == 400

@@ -51,6 +51,7 @@ def api(world: World) -> ASGIApp:
         post("{model:path}", desk.submit),
         Route("/__sandbox__/till", pages.till),
         Route("/__sandbox__/requests", pages.requests),
+        Route("/__sandbox__/faults", pages.arm, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _lost, 405: _lost})
     app.router.redirect_slashes = False

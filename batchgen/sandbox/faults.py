@@ -5,7 +5,8 @@ A plan is YAML, `{seed: 7, rules: [{fault: drop_after_accept, probability: 0.05}
 counts the requests of one kind from 1, since the process began. A fault may carry a
 number: `slow_answer=5`. The header `X-Sandbox-Fault: name[=number][,name…]` does the
 same for one request; names that belong to another kind of request are passed over.
-switches.py lists the faults.
+`POST /__sandbox__/faults` with the same text does it for the next request of each kind,
+whoever makes it. switches.py lists the faults.
 """
 
 from collections import Counter
@@ -90,6 +91,16 @@ class Plan:
     rules: Sequence[Rule] = ()
     struck: Counter[str] = field(default_factory=Counter)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _armed: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+    def arm(self, names: str) -> None:
+        """Let the next request of each fault's kind meet it; for foreign clients.
+
+        Raises:
+            BatchgenError: there is no such fault.
+        """
+        for name, number in [_named(text) for text in names.split(",")]:
+            self._armed.setdefault(KINDS[name], {})[name] = number
 
     def draw(self, kind: str, model: str, header: str) -> Drawn:
         """The faults of the next request of this kind.
@@ -111,6 +122,8 @@ class Plan:
         if header:
             named = dict(_named(text) for text in header.split(","))
             drawn |= {name: named[name] for name in named if KINDS[name] == kind}
+        if kind in self._armed:
+            drawn |= self._armed.pop(kind)
         self.struck.update(drawn.keys())
         return drawn
 

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from batchgen.errors import BatchgenError
 from batchgen.models import catalog
 from batchgen.money import plain
 from batchgen.sandbox import views
@@ -106,6 +107,15 @@ class Pages:
         """The truth about the money, for tests and for the curious."""
         rows = self._world.till.charges(self._world.clock.now())
         return Json([views.till_row(charge) for charge in rows])
+
+    async def arm(self, request: Request) -> Response:
+        """Let the next request of a kind meet a fault."""
+        names = (await request.body()).decode("utf-8", "replace")
+        try:
+            self._world.plan.arm(names)
+        except BatchgenError as error:
+            return refusal(400, error.message)
+        return success({"armed": names})
 
     async def requests(self, request: Request) -> Response:  # noqa: ARG002
         """What came through the door since the process began."""

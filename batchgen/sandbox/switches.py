@@ -201,6 +201,8 @@ request by the header X-Sandbox-Fault: name[=N][,name...]. A plan is YAML:
     - {fault: slow_answer=30, at: [2, 5], model: kwaivgi/kling-v3.0-4k/text-to-video}
 
 `at` counts the requests of one kind from 1; `model` goes with submissions alone.
+POST /__sandbox__/faults with name[=N][,name...] lets the next request of each kind meet
+them, whoever makes it: for clients whose headers you cannot set.
 """
 
 
