@@ -16,7 +16,7 @@ ROOT = Path(batchgen.__file__).parent
 LAYERS = """
 __main__
 cli
-notify progress
+notify progress posters
 report
 watch
 runner

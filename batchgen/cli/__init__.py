@@ -204,6 +204,17 @@ def resolve(**flags: Any) -> int:
 
 
 @batchgen.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...", shell_complete=_runs)
+@click.option("--open", "open_page", is_flag=True, help="Open the page.")
+@_COMMON
+def report(**flags: Any) -> int:
+    """Write report.html and results.csv again, of one run or more."""
+    from batchgen.cli.report import report as command  # noqa: PLC0415 - heavy
+
+    return command(**flags)
+
+
+@batchgen.command()
 @click.argument(
     "manifests",
     nargs=-1,

@@ -1,13 +1,41 @@
-"""What a run leaves beside its clips: a summary, a sheet, the expansion."""
+"""What a run leaves beside its clips: a summary, a sheet, a page."""
 
-from collections.abc import Sequence
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from batchgen import report
+import click
+
+from batchgen import __version__, journal, posters, report
 from batchgen.errors import StoreError
+from batchgen.events import SavedFile
+from batchgen.manifest import Manifest
+from batchgen.models import catalog
+from batchgen.readers.csv import Table
 from batchgen.tally import Tally
 from batchgen.tasks import Task
+
+PAGE, SHEET, SUMMARY = "report.html", "results.csv", "summary.json"
+MOST_CLIPS = 20_000
+"""A page of more is slow to open; the sheet has them all."""
+_MOST_PICTURES = 2_000
+
+
+class Origin(NamedTuple):
+    """Where a run comes from, as its page and its sheet tell it.
+
+    Attributes:
+        command: what starts it again.
+        plan: the id of its plan.
+        sheet: the spreadsheet it was made from.
+    """
+
+    command: str
+    plan: str
+    sheet: report.Sheet | None = None
 
 
 def leave(
@@ -15,19 +43,21 @@ def leave(
     tasks: Sequence[Task],
     tally: Tally,
     ending: report.Ending,
+    origin: Origin,
     *,
     began: datetime,
     now: datetime,
 ) -> report.Summary:
-    """Write `summary.json` and `results.csv`; the summary.
+    """Write `summary.json`, `results.csv` and `report.html`; the summary.
 
     A run that had nothing to do keeps the summary of the one that did something.
 
     Raises:
         StoreError: a file cannot be written.
     """
-    files = {
-        "results": str(folder / "results.csv"),
+    pages = {"report": str(folder / PAGE)} if len(tasks) <= MOST_CLIPS else {}
+    files = pages | {
+        "results": str(folder / SHEET),
         "videos": str(folder / "videos"),
         "log": str(folder / "run.log"),
     }
@@ -41,10 +71,106 @@ def leave(
         wall_s=(now - began).total_seconds(),
         files=files,
     )
-    if ending.reason != "nothing_to_do" or not (folder / "summary.json").exists():
-        publish(folder / "summary.json", report.to_json(document) + "\n")
-    publish(folder / "results.csv", report.results_csv(tasks, tally))
+    document |= {"command": origin.command, "plan": origin.plan}
+    if ending.reason != "nothing_to_do" or not (folder / SUMMARY).exists():
+        publish(folder / SUMMARY, report.to_json(document) + "\n")
+    publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
+    if pages:
+        publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now)
     return document
+
+
+def book(
+    folder: Path,
+    document: report.Summary,
+    tasks: Sequence[Task],
+    tally: Tally,
+    *,
+    base: str = "",
+) -> report.Book:
+    """A run as the page needs it, with what earlier looks into its clips showed."""
+    return report.Book(
+        document,
+        tasks,
+        journal.read(folder, lambda _: None),
+        tally,
+        catalog(),
+        posters.remembered(folder),
+        base,
+    )
+
+
+def publish_page(path: Path, books: Sequence[report.Book], now: datetime) -> None:
+    """Write the page.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    from batchgen.report.page import page  # noqa: PLC0415 - heavy
+
+    made = now.strftime("%Y-%m-%d %H:%M UTC")
+    publish(path, page(books, version=__version__, made=made))
+
+
+def illustrate(
+    folder: Path,
+    document: report.Summary,
+    tasks: Sequence[Task],
+    tally: Tally,
+    now: Callable[[], datetime],
+) -> None:
+    """Look into new clips and write the page once more, with pictures.
+
+    It comes last, when all that matters is written: who interrupts it loses pictures
+    that the next report makes.
+    """
+    if "report" not in document["files"] or not posters.available():
+        return
+    before = posters.remembered(folder)
+    try:
+        found = posters.look(folder, saved(tally), told, _MOST_PICTURES)
+    except KeyboardInterrupt:
+        return
+    if found != before:
+        publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now())
+
+
+def saved(tally: Tally) -> Iterator[SavedFile]:
+    """Every file that should be on disk."""
+    for state in tally.states.values():
+        yield from state.files
+
+
+def told(left: int) -> None:
+    """How many pictures are still to make, where somebody watches."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        end = "\r" if left > 1 else "\r\033[K"
+        click.echo(
+            f"pictures for the report: {left:,} to make {end}", err=True, nl=False
+        )
+
+
+def sheet_of(manifest: Manifest, tasks: Sequence[Task]) -> report.Sheet | None:
+    """The spreadsheet that the tasks are rows of, if there is one."""
+    table = manifest.rows
+    if not isinstance(table, Table):
+        return None
+    rows = {row.line: row.cells for row in table}
+    cells = {
+        task.id: rows[task.place.line]
+        for task in tasks
+        if task.place and task.place.line in rows
+    }
+    return report.Sheet([column.shown for column in table.columns], cells)
+
+
+def remembered_sheet(folder: Path, tasks: Sequence[Task]) -> report.Sheet | None:
+    """The spreadsheet's columns as an earlier `results.csv` has kept them."""
+    try:
+        text = (folder / SHEET).read_text(encoding="utf-8")
+        return report.kept_columns(text, tasks)
+    except (OSError, ValueError, csv.Error):
+        return None
 
 
 def publish(path: Path, text: str) -> None:

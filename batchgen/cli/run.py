@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -377,6 +378,11 @@ class _Run:
             tasks,
             self._tally,
             ending,
+            results.Origin(
+                self._command(),
+                self._order.plan_id,
+                results.sheet_of(self._order.manifest, tasks),
+            ),
             began=self._began,
             now=self._world.now(),
         )
@@ -388,6 +394,9 @@ class _Run:
                 document, tasks, self._tally, command=self._command()
             )
             say(text, nl=False)
+        results.illustrate(
+            self._order.folder, document, tasks, self._tally, self._world.now
+        )
         return ending.exit
 
     def tell_of(self, error: BatchgenError) -> None:
@@ -414,7 +423,13 @@ class _Run:
             _tell(f"warning: {trouble}")
 
     def _command(self) -> str:
-        return f"batchgen run {self._path}{' --sandbox' * self._order.flags.sandbox}"
+        """What starts this run again, as a shell takes it."""
+        flags = self._order.flags
+        words = ["batchgen", "run", str(self._path)]
+        words += ["--run", flags.run] if flags.run else []
+        words += ["--encoding", flags.encoding] if flags.encoding else []
+        words += ["--sandbox"] if flags.sandbox else []
+        return shlex.join(words)
 
 
 def _unwritable(folder: Path, why: str | None) -> StoreError:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -60,7 +60,7 @@ def status(
 
 
 def _all(outputs: Path, *, as_json: bool) -> int:
-    found = [summary(folder)[0] for folder in _runs(outputs)]
+    found = [summary(folder)[0] for folder in runs(outputs)]
     if as_json:
         click.echo(report.to_json(report.runs(found)))
     elif found:
@@ -150,7 +150,17 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
         wall_s=_seconds(opened, last),
         files={"videos": str(folder / "videos"), "state": str(folder / journal.NAME)},
     )
-    return document, tasks, tally
+    return {**document, **_origin(folder)}, tasks, tally
+
+
+def _origin(folder: Path) -> report.Summary:
+    """What only the run itself knew: its command and its plan."""
+    try:
+        left = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        found = {key: str(left[key]) for key in ("command", "plan") if key in left}
+    except (OSError, ValueError, TypeError):
+        found = {}
+    return cast("report.Summary", found)
 
 
 def _warn(text: str) -> None:
@@ -205,18 +215,19 @@ def _task(line: dict[str, Any], models: Catalog) -> Task | None:
     )
 
 
-def _runs(outputs: Path) -> Iterator[Path]:
+def runs(outputs: Path) -> Iterator[Path]:
+    """The folders of all runs, by name."""
     if outputs.is_dir():
         yield from sorted(path.parent for path in outputs.glob(f"*/{journal.NAME}"))
 
 
 def known_runs() -> list[str]:
     """The names of all runs."""
-    return [folder.name for folder in _runs(settings.read().outputs)]
+    return [folder.name for folder in runs(settings.read().outputs)]
 
 
 def _known(outputs: Path) -> str:
-    return ", ".join(path.name for path in _runs(outputs)) or "none"
+    return ", ".join(path.name for path in runs(outputs)) or "none"
 
 
 def folder_of(outputs: Path, name: str) -> Path:

@@ -1,9 +1,10 @@
 """What came of a run: data for machines, a sheet, and texts for people. Pure."""
 
+from batchgen.report.book import Book
 from batchgen.report.ending import Ending, exit_code
 from batchgen.report.lines import Level, Line, Narrator, alive
 from batchgen.report.quote import First, Night, Quote, plan_text
-from batchgen.report.sheet import Sheet, results_csv
+from batchgen.report.sheet import Part, Sheet, joined_csv, kept_columns, results_csv
 from batchgen.report.standing import runs_text, status_text
 from batchgen.report.summary import (
     Failure,
@@ -20,6 +21,7 @@ from batchgen.report.summary import (
 from batchgen.report.text import end_text
 
 __all__ = [
+    "Book",
     "Ending",
     "Failure",
     "First",
@@ -27,6 +29,7 @@ __all__ = [
     "Line",
     "Narrator",
     "Night",
+    "Part",
     "Quote",
     "Row",
     "Runs",
@@ -36,6 +39,8 @@ __all__ = [
     "alive",
     "end_text",
     "exit_code",
+    "joined_csv",
+    "kept_columns",
     "known",
     "plan_text",
     "results_csv",

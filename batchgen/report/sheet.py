@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from batchgen.money import plain
 from batchgen.report.summary import error_of, file_of
@@ -37,26 +38,62 @@ class Sheet:
     cells: Mapping[str, Sequence[str]]
 
 
+def kept_columns(text: str, tasks: Sequence[Task]) -> Sheet | None:
+    """The columns in front of ours in an earlier results.csv; None if it is not one."""
+    rows = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    if not rows or "bg_hash" not in rows[0]:
+        return None
+    head, at = rows[0], rows[0].index("bg_hash")
+    cells = {row[at]: row for row in rows[1:] if len(row) > at}
+    return Sheet(
+        head, {task.id: cells[task.id[:8]] for task in tasks if task.id[:8] in cells}
+    )
+
+
 def results_csv(tasks: Sequence[Task], tally: Tally, sheet: Sheet | None = None) -> str:
     """The whole file in input order, with the mark that spreadsheets need.
 
     Without a sheet the labels are the columns in front of our own. The columns of an
     earlier results.csv that was used as a sheet are not doubled.
     """
-    if sheet is None:
-        labels = dict.fromkeys(chain.from_iterable(task.labels for task in tasks))
-        cells = {task.id: [task.labels.get(n, "") for n in labels] for task in tasks}
-        sheet = Sheet(tuple(labels), cells)
-    kept = [n for n, name in enumerate(sheet.columns) if name not in OURS]
+    return _written([Part("", tasks, tally, sheet)], OURS)
+
+
+class Part(NamedTuple):
+    """One run of a joined sheet."""
+
+    run: str
+    tasks: Sequence[Task]
+    tally: Tally
+    sheet: Sheet | None = None
+
+
+def joined_csv(parts: Sequence[Part]) -> str:
+    """Several runs in one sheet: all their columns, and `bg_run` before our own."""
+    return _written(parts, ("bg_run", *OURS))
+
+
+def _written(parts: Sequence[Part], ours: Sequence[str]) -> str:
+    sheets = [part.sheet or _labels(part.tasks) for part in parts]
+    taken = {*OURS, "bg_run"}
+    names = dict.fromkeys(n for s in sheets for n in s.columns if n not in taken)
     text = io.StringIO("\ufeff", newline="")
     text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(inert(sheet.columns[n]) for n in kept), *OURS])
-    for task in tasks:
-        row = sheet.cells.get(task.id, ())
-        theirs = [inert(row[n]) if n < len(row) else "" for n in kept]
-        writer.writerow([*theirs, *_ours(task, tally)])
+    writer.writerow([*map(inert, names), *ours])
+    for part, sheet in zip(parts, sheets, strict=True):
+        run = [inert(part.run)] if "bg_run" in ours else []
+        for task in part.tasks:
+            cells = dict(zip(sheet.columns, sheet.cells.get(task.id, ()), strict=False))
+            theirs = [inert(cells.get(name, "")) for name in names]
+            writer.writerow([*theirs, *run, *_ours(task, part.tally)])
     return text.getvalue()
+
+
+def _labels(tasks: Sequence[Task]) -> Sheet:
+    names = dict.fromkeys(chain.from_iterable(task.labels for task in tasks))
+    cells = {task.id: [task.labels.get(n, "") for n in names] for task in tasks}
+    return Sheet(tuple(names), cells)
 
 
 def inert(text: str) -> str:

@@ -7,7 +7,7 @@ never becomes 52.080000001.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from batchgen.money import Micros, plain
 from batchgen.plan import as_bought
@@ -30,7 +30,10 @@ class Failure(TypedDict):
 
 
 class Summary(TypedDict):
-    """`batchgen.summary/1`: where a run stands."""
+    """`batchgen.summary/1`: where a run stands.
+
+    `command` starts it again and `plan` is its id; only `run` knows them.
+    """
 
     schema: str
     run: str
@@ -46,6 +49,8 @@ class Summary(TypedDict):
     wall_s: float
     files: dict[str, str]
     failed: list[Failure]
+    command: NotRequired[str]
+    plan: NotRequired[str]
 
 
 class Row(TypedDict):
