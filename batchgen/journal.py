@@ -49,7 +49,7 @@ class Journal:
         self._next = 1
         self._durable = 0
         self._wrote = False
-        self._calm_since = 0.0
+        self._calm_since: float | None = None
         self._syncing: anyio.Event | None = None
         self._poison: BatchgenError | None = None
         self._file: StateFile
@@ -173,9 +173,11 @@ class Journal:
                 raise self._poison
             now = anyio.current_time()
             if not await self._thread(self._is_calm):
-                self._calm_since = now
+                self._calm_since = None
                 if now - began >= self._patience.hold:
                     raise _still_full(self.folder)
+            elif self._calm_since is None:
+                self._calm_since = now
             elif now - self._calm_since >= self._patience.calm:
                 self.full = False
                 return
@@ -222,7 +224,7 @@ class Journal:
 
     def _fill(self) -> None:
         self.full = True
-        self._calm_since = anyio.current_time()
+        self._calm_since = None
 
     def _rescue(self, data: bytes) -> None:
         """Put the paid ids among these lines where they can be found again."""

@@ -28,7 +28,7 @@ from batchgen.sandbox.launch import launch
 from batchgen.sandbox.options import Addresses
 from batchgen.tally import Tally
 from batchgen.tasks import Task, check
-from batchgen.world import World
+from batchgen.world import Patience, World
 
 FAST = replace(
     SANDBOX,
@@ -166,7 +166,11 @@ class Story:
 
         `faults` strike every request of theirs; see `sandbox.faults`.
         """
-        world = World(disk=disk or Disk())
+        world = World(
+            disk=disk or Disk(),
+            runtime=self.root / "runtime",
+            patience=Patience(retry=0.02, calm=0.1, endure=0.3, hold=0.6),
+        )
         observer = Silent()
         self.notices = observer.notices
         account = Account(self.api, "story-key", FAST)
