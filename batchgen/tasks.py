@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from batchgen import pictures
 from batchgen.clashes import Clashes, Prints
 from batchgen.drafts import Draft
 from batchgen.errors import ManifestError
@@ -199,19 +200,28 @@ class Expansion:
         advice = f"if that is meant: --max-tasks {count}"
         self._found.append(Finding(place, "too-many", message, advice=advice))
 
-    def _tasks(self, draft: Draft) -> Iterator[Task]:
+    def _sound(self, draft: Draft) -> tuple[Model, dict[str, Any]] | None:
+        """The model at its price and the canonical fields; None if they are not."""
         rendered, faults = self._rendering.fields(draft)
         for fault in faults:
             self._say(fault)
         if faults:
-            return
+            return None
         model = self._priced_model(draft)
         spelled, mistakes = model.judge(rendered, live=self._live)
+        if not pictures.FIELDS.isdisjoint(spelled):
+            mistakes += pictures.faults(spelled, self.manifest.path.parent)
         for mistake in mistakes:
             self._say(self._blame(draft, mistake))
         if mistakes and any(mistake.severity == "error" for mistake in mistakes):
+            return None
+        return model, model.lean(spelled)
+
+    def _tasks(self, draft: Draft) -> Iterator[Task]:
+        sound = self._sound(draft)
+        if sound is None:
             return
-        canonical = model.lean(spelled)
+        model, canonical = sound
         whole = priced(model, canonical)
         measure = self._measured(draft, model, whole)
         if measure is None:

@@ -63,7 +63,8 @@ NAMES_A_RULE = {
 }
 LANGUAGE = """
 findings keys scalars wording inspection manifest tables matching variants axes rows
-inclusion outside drafts variables templates rendering clashes tasks names spelling
+inclusion outside pictures drafts variables templates rendering clashes tasks
+names spelling
 """
 
 

@@ -42,6 +42,7 @@ readers answers records
 outside
 models profile addresses
 variables ledger state statefile
+pictures
 findings events names pace world ballast places
 deadline errors spelling terminal mp4 disk money trust diff redaction
 """
@@ -50,7 +51,7 @@ _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
-diff tables task forecast deadline scalars starts outside redaction
+diff tables task forecast deadline scalars starts outside redaction pictures
 """
 PURE = _PURE.split()
 

@@ -12,6 +12,7 @@ from batchgen.findings import Finding
 from batchgen.manifest import Manifest, load
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import Micros
+from batchgen.moves import PREVIOUS
 from batchgen.plan import Plan, Policy, Retry, change_of
 from batchgen.readers.nodes import Origin
 from batchgen.selector import selector
@@ -255,9 +256,19 @@ def _had_again(task: Task, tally: Tally) -> bool:
 
 
 def _slugs(tally: Tally) -> dict[str, str]:
-    """Known slug -> the task that had it last."""
-    return {
-        state.planned.slug: task
-        for task, state in tally.states.items()
-        if state.planned is not None
-    }
+    """Known slug -> the task that has it now.
+
+    Several tasks had it if a prompt was edited; the one whose clip did not have to
+    give way is the present one, also after an edit was taken back.
+    """
+    owners: dict[str, tuple[int, str]] = {}
+    for task, state in tally.states.items():
+        if state.planned is None:
+            continue
+        rank = 1
+        if state.files:
+            rank = 0 if state.files[0].name.startswith(f"{PREVIOUS}/") else 2
+        known = owners.get(state.planned.slug, (0, ""))
+        if rank >= known[0]:
+            owners[state.planned.slug] = (rank, task)
+    return {slug: task for slug, (_, task) in owners.items()}
