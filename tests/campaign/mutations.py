@@ -1,0 +1,445 @@
+"""Ways to break the code that handles money, and the tests that must notice."""
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """In `file`, `old`, which stands there once, becomes `new`; `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+JOURNAL = "tests/test_journal.py"
+STORY = "tests/test_story.py"
+RECONCILE = "tests/test_reconcile.py"
+CLIENT = "tests/test_client.py"
+ANSWERS = "tests/test_answers.py"
+LEDGER = "tests/test_ledger.py"
+STATE = "tests/test_state.py"
+PLAN = "tests/test_plan.py"
+RECORDS = "tests/test_records.py"
+KILLS = "tests/test_kills.py"
+BUYING = "tests/test_buying.py"
+DOWNLOADS = "tests/test_downloads.py"
+SECURITY = "tests/test_security.py"
+SLOTS = "tests/test_slots.py"
+
+MUTATIONS = (
+    # The state file.
+    Mutation(
+        "no fsync",
+        "statefile.py",
+        "            self._disk.sync(self._handle)\n            self._sync_names()\n",
+        "            self._sync_names()\n",
+        JOURNAL,
+    ),
+    Mutation(
+        "no fsync of names",
+        "statefile.py",
+        "            self._sync_names()\n",
+        "",
+        JOURNAL,
+    ),
+    Mutation(
+        "journal not locked",
+        "statefile.py",
+        "            self._disk.lock(self._handle)\n",
+        "",
+        JOURNAL,
+    ),
+    Mutation(
+        "lock file not locked",
+        "statefile.py",
+        "            self._disk.lock(self._handle)\n"
+        "            self._disk.lock(self._lock)\n",
+        "            self._disk.lock(self._handle)\n",
+        JOURNAL,
+    ),
+    Mutation(
+        "no high-water mark",
+        "statefile.py",
+        "        self.set_mark(last, self.length)\n",
+        "",
+        JOURNAL,
+    ),
+    Mutation(
+        "no size fence", "statefile.py", "            self._fence()\n", "", JOURNAL
+    ),
+    Mutation(
+        "rollback accepted",
+        "journal.py",
+        "        refuse_rollback(self._file.mark(), found, data)\n",
+        "",
+        JOURNAL,
+    ),
+    Mutation(
+        "rollback by one accepted",
+        "journal.py",
+        "found.last >= mark[0]:",
+        "found.last >= mark[0] - 1:",
+        f"{JOURNAL} tests/test_state_fuzz.py",
+    ),
+    Mutation(
+        "durable one record early",
+        "journal.py",
+        "while self._durable < n:",
+        "while self._durable < n - 1:",
+        JOURNAL,
+    ),
+    Mutation(
+        "a failed write does not poison",
+        "journal.py",
+        "self._poison = error if isinstance(error, BatchgenError) else lost",
+        "del lost",
+        JOURNAL,
+    ),
+    Mutation(
+        "torn tail left in place",
+        "journal.py",
+        "            self._file.cut(found.keep)\n",
+        "",
+        JOURNAL,
+    ),
+    Mutation(
+        "checksum ignored",
+        "records.py",
+        "            if torn_is_fine:\n                return False\n",
+        "            return False\n",
+        RECORDS,
+    ),
+    # Buying.
+    Mutation(
+        "intent not awaited",
+        "buyer.py",
+        "            await self._recorder.durable(intent)\n",
+        "",
+        BUYING,
+    ),
+    Mutation(
+        "reserve nothing",
+        "buyer.py",
+        "reserve=self._bound(step.task)",
+        "reserve=0",
+        STORY,
+    ),
+    Mutation(
+        "checked only before the wait",
+        "buyer.py",
+        "        if self._closed or not self._affordable(step.task):\n"
+        "            return None\n",
+        "",
+        f"{STORY} {BUYING}",
+    ),
+    Mutation(
+        "an id with an owner is taken",
+        "buyer.py",
+        "if event.prediction not in self._tally.owned:",
+        "if event.prediction:",
+        BUYING,
+    ),
+    Mutation("no breaker", "buyer.py", "_BREAKER = 3", "_BREAKER = 3_000", BUYING),
+    Mutation(
+        "a purchase can be cancelled",
+        "buyer.py",
+        "with anyio.CancelScope(shield=True):",
+        "with anyio.CancelScope():",
+        BUYING,
+    ),
+    Mutation(
+        "groups do not wait",
+        "slots.py",
+        "        while group in self._settling:\n"
+        "            await self._changed.wait()\n",
+        "",
+        SLOTS,
+    ),
+    Mutation(
+        "many slots from the start",
+        "slots.py",
+        "        self._all = anyio.CapacityLimiter(1)\n",
+        "        self._all = anyio.CapacityLimiter(32)\n",
+        f"{SLOTS} {BUYING}",
+    ),
+    # The ledger and the tables.
+    Mutation(
+        "a doubt releases its reserve",
+        "ledger.py",
+        "                self._move(event, Account.UNCERTAIN)\n",
+        "                self._drop((event.task, event.attempt))\n",
+        LEDGER,
+    ),
+    Mutation(
+        "acceptance releases",
+        "ledger.py",
+        "                self._move(event, Account.IN_FLIGHT)\n",
+        "                self._drop((event.task, event.attempt))\n",
+        LEDGER,
+    ),
+    Mutation(
+        "failure releases",
+        "ledger.py",
+        "                self._move(event, account)\n",
+        "                self._drop((event.task, event.attempt))\n",
+        LEDGER,
+    ),
+    Mutation(
+        "refundable does not count",
+        "ledger.py",
+        "        return sum(self._totals.values())\n",
+        "        return sum(self._totals.values()) - self.refundable\n",
+        LEDGER,
+    ),
+    Mutation(
+        "one over the cap",
+        "ledger.py",
+        "return left is None or amount <= left",
+        "return left is None or amount <= left + 1",
+        LEDGER,
+    ),
+    Mutation(
+        "attempts out of turn",
+        "state.py",
+        "if event.attempt != len(state.attempts) + 1:",
+        "if event.attempt < 0:",
+        STATE,
+    ),
+    Mutation(
+        "an attempt settled twice",
+        "state.py",
+        "    (Stage.UNCERTAIN, AttemptAbsent): Stage.ABSENT,\n",
+        "    (Stage.UNCERTAIN, AttemptAbsent): Stage.ABSENT,\n"
+        "    (Stage.ACCEPTED, AttemptAbsent): Stage.ABSENT,\n",
+        STATE,
+    ),
+    Mutation(
+        "open attempt is new",
+        "plan.py",
+        "        case Status.DONE | Status.SUBMITTING:\n            return None\n",
+        "        case Status.SUBMITTING:\n            return _submit(task, state)\n"
+        "        case Status.DONE:\n            return None\n",
+        PLAN,
+    ),
+    Mutation(
+        "a doubt is bought again",
+        "plan.py",
+        'accepted_twice = "uncertain" in policy.retry',
+        "accepted_twice = True",
+        PLAN,
+    ),
+    # Settling.
+    Mutation(
+        "no settle time",
+        "settle.py",
+        "with anyio.move_on_after(self._seconds_until_settled(doubts)):",
+        "with anyio.move_on_after(0):",
+        RECONCILE,
+    ),
+    Mutation(
+        "one look",
+        "settle.py",
+        "            if doubt in before.missing\n"
+        "            and self._still_listed(doubt)\n",
+        "            if self._still_listed(doubt)\n",
+        RECONCILE,
+    ),
+    Mutation(
+        "absent under hold",
+        "settle.py",
+        'if not doubts or "absent" not in self._policy.retry:',
+        "if not doubts:",
+        RECONCILE,
+    ),
+    Mutation(
+        "a dead session's attempts are forgotten",
+        "settle.py",
+        "        for task, number in tally.open_attempts()\n",
+        "        for task, number in list(tally.open_attempts())[:0]\n",
+        f"{RECONCILE} {STORY}",
+    ),
+    Mutation(
+        "window from the record's own time",
+        "settle.py",
+        "started[task, number] = opened",
+        "started[task, number] = record.at",
+        RECONCILE,
+    ),
+    Mutation(
+        "window ends a second early", "settle.py", " + _DATE_STEP,", ",", RECONCILE
+    ),
+    Mutation(
+        "forgotten is absent",
+        "settle.py",
+        "            and self._still_listed(doubt)\n",
+        "",
+        RECONCILE,
+    ),
+    Mutation(
+        "a blind listing proves absence",
+        "settle.py",
+        "            and await self._shows_ours(doubt.model)\n",
+        "",
+        RECONCILE,
+    ),
+    Mutation(
+        "shared candidates",
+        "settle.py",
+        "judge(doubts, listed, self._tally.owned,",
+        "judge(doubts, listed, set(),",
+        f"{RECONCILE} {BUYING}",
+    ),
+    Mutation(
+        "an unread history is an empty one",
+        "settle.py",
+        "listed = await scan(self._history, doubts, self._profile)",
+        "listed = await scan(self._history, doubts, self._profile) or []",
+        RECONCILE,
+    ),
+    Mutation(
+        "owned rows are candidates",
+        "reconcile.py",
+        "for row in listed if row.id not in owned}",
+        "for row in listed}",
+        RECONCILE,
+    ),
+    Mutation(
+        "adopt across bodies",
+        "reconcile.py",
+        "if doubt.fingerprint == body and _near(row, doubt, profile)",
+        "if _near(row, doubt, profile)",
+        RECONCILE,
+    ),
+    Mutation(
+        "hidden is missing",
+        "reconcile.py",
+        "(unclear if hidden else missing).append(doubt)",
+        "missing.append(doubt)",
+        RECONCILE,
+    ),
+    Mutation(
+        "one pass",
+        "reconcile.py",
+        "        if found == before:\n",
+        "        if found != before:\n",
+        RECONCILE,
+    ),
+    Mutation(
+        "no date, no candidate",
+        "reconcile.py",
+        "return True  # undated",
+        "return False  # undated",
+        RECONCILE,
+    ),
+    # The wire.
+    Mutation(
+        "redirects are followed",
+        "client.py",
+        '"follow_redirects": False,',
+        '"follow_redirects": True,',
+        CLIENT,
+    ),
+    Mutation(
+        "connections are kept",
+        "client.py",
+        "max_keepalive_connections=0",
+        "max_keepalive_connections=9",
+        CLIENT,
+    ),
+    Mutation(
+        "silence is not sent",
+        "client.py",
+        "if self.failed_to_connect and not self.started:",
+        "if not self.started:",
+        CLIENT,
+    ),
+    Mutation(
+        "sent is not sent",
+        "client.py",
+        "if self.failed_to_connect and not self.started:",
+        "if self.failed_to_connect or not self.answered:",
+        CLIENT,
+    ),
+    Mutation(
+        "proxies of the environment",
+        "client.py",
+        '"trust_env": False,',
+        '"trust_env": True,',
+        CLIENT,
+    ),
+    Mutation(
+        "a model's name is an address",
+        "client.py",
+        '"POST", quote(model),',
+        '"POST", model,',
+        SECURITY,
+    ),
+    Mutation(
+        "the key may be repeated",
+        "client.py",
+        "body=self._redact(answer.body)",
+        "body=answer.body",
+        SECURITY,
+    ),
+    Mutation(
+        "an odd answer is an error",
+        "client.py",
+        "            raise Uncertain(\n                text,",
+        "            raise Unavailable(text) from error\n"
+        "            raise Uncertain(\n                text,",
+        CLIENT,
+    ),
+    Mutation(
+        "409 is refused",
+        "profile.py",
+        "{400, 404, 405,",
+        "{400, 404, 409, 405,",
+        ANSWERS,
+    ),
+    Mutation(
+        "503 is refused",
+        "profile.py",
+        "{400, 404, 405,",
+        "{400, 404, 503, 405,",
+        ANSWERS,
+    ),
+    Mutation(
+        "half an id is an id",
+        "answers.py",
+        "_ID.fullmatch(name)",
+        "_ID.match(name)",
+        ANSWERS,
+    ),
+    Mutation(
+        "words beat an id",
+        "answers.py",
+        "or (ok and not has_id)",
+        "or ok",
+        f"{ANSWERS} tests/test_http_matrix.py",
+    ),
+    Mutation(
+        "two ids, the last is taken",
+        "answers.py",
+        'raise ValueError("a key told twice")',
+        "pass",
+        SECURITY,
+    ),
+    # Files.
+    Mutation(
+        "a user's file is overwritten",
+        "parts.py",
+        "            self._disk.link(self.path, name)\n",
+        "            self._disk.rename(self.path, name)\n",
+        DOWNLOADS,
+    ),
+    Mutation(
+        "a clip is not synced",
+        "parts.py",
+        "            self._disk.sync(handle)\n            size =",
+        "            size =",
+        DOWNLOADS,
+    ),
+)
+"""Each was seen to be caught; `python -m tests.campaign mutants` shows it again."""
