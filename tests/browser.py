@@ -35,6 +35,17 @@ class Tab:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def until(self, expression: str, seconds: float = 20.0) -> None:
+        """Wait for an expression of the page to be true.
+
+        Playwright's own wait needs `eval`, which a strict page forbids.
+        """
+        for _ in range(round(seconds / 0.03)):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(30)
+        pytest.fail(f"never came true: {expression}")
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:

@@ -110,7 +110,11 @@ def book(
     )
     events = [opened, *(event for one in stories for event in one)]
     records = [
-        Record(n, f"2026-11-22T09:{n // 60:02d}:{n % 60:02d}.000Z", event)
+        Record(
+            n,
+            f"2026-11-22T{9 + n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}.000Z",
+            event,
+        )
         for n, event in enumerate(events, 1)
     ]
     tally = Tally.of(records)
