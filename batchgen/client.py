@@ -7,9 +7,9 @@ anywhere but to the configured origin.
 """
 
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -48,6 +48,14 @@ _READ_DEADLINE = 60.0
 _MOST_OFF = timedelta(days=3650)  # beyond that a date is nonsense
 _PROMPT = 5.0  # seconds; the date of a slower answer may be as old as that
 _READS_IN_FLIGHT = 10  # more only pile up inside the connection pool, which is slow
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What billing shows of one prediction so far."""
+
+    charged: Micros = 0
+    refunded: Micros = 0
 
 
 class Client:
@@ -207,14 +215,72 @@ class Client:
         raise Unavailable(f"the history has over {_MOST_PAGES} pages")
 
     async def newest(
-        self, model: str, since: datetime, until: datetime
+        self, model: str, since: datetime, until: datetime, *, pages: int = 1
     ) -> list[Prediction]:
-        """The first page of the history.
+        """The first pages of the history.
 
         Raises:
-            Unavailable: it cannot be read.
+            Unavailable: they cannot be read.
         """
-        return await self._page(model, since, until, 1)
+        found: list[Prediction] = []
+        for page in range(1, pages + 1):
+            rows = await self._page(model, since, until, page)
+            found += rows
+            if len(rows) < _PAGE:
+                break
+        return found
+
+    async def bills(self, predictions: Sequence[str]) -> dict[str, Bill]:
+        """What billing shows of some predictions; those it does not show are missing.
+
+        Raises:
+            Unavailable: it cannot be read whole.
+        """
+        rows: dict[str, tuple[str, str, Micros]] = {}
+        for page in range(1, _MOST_PAGES + 1):
+            data = await self._read(
+                "POST",
+                "billings/search",
+                {
+                    "page": page,
+                    "page_size": _PAGE,
+                    "prediction_uuids": list(predictions),
+                },
+            )
+            rows.update(_bill_rows(data))
+            if not data.get("has_more"):
+                break
+        else:
+            raise Unavailable(f"the billing has over {_MOST_PAGES} pages")
+        bills: dict[str, Bill] = {}
+        for prediction_id, kind, price in rows.values():
+            if prediction_id not in predictions:
+                continue
+            bill = bills.get(prediction_id, Bill())
+            charged = price if kind == "deduct" else 0
+            refunded = price if kind == "refund" else 0
+            bills[prediction_id] = Bill(
+                bill.charged + charged, bill.refunded + refunded
+            )
+        return bills
+
+    async def price(self, model: str, body: Mapping[str, Any]) -> Micros:
+        """What the service would charge for a request; an estimate, by its own word.
+
+        Raises:
+            Unavailable: it does not tell.
+        """
+        question = {"model_id": model, "inputs": dict(body)}
+        try:
+            data = await self._read("POST", "model/price", question)
+        except Unavailable as error:
+            if error.http != 404:  # noqa: PLR2004
+                raise
+            data = await self._read("POST", "model/pricing", question)
+        for name in ("discounted_price", "price", "unit_price"):
+            if name in data:
+                return _micros(data[name])
+        raise Unavailable("an answer without a price")
 
     async def _page(
         self, model: str, since: datetime, until: datetime, page: int
@@ -235,11 +301,7 @@ class Client:
         Raises:
             Unavailable: the endpoint does not tell.
         """
-        data = await self._read("GET", "balance")
-        try:
-            return usd(f"{data['balance']:.6f}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unavailable("an answer without a balance") from error
+        return _micros((await self._read("GET", "balance")).get("balance"))
 
     async def _read(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -311,6 +373,30 @@ class Client:
             return
         self.clock_offset = (server - self._now()).total_seconds()
         self._anchor, self._slack = (server, anyio.current_time()), slack
+
+
+def _micros(amount: object) -> Micros:
+    """An amount of the API; it writes floats."""
+    try:
+        return usd(f"{amount:.6f}")
+    except (TypeError, ValueError) as error:
+        raise Unavailable(f"an answer with {amount!r} for an amount") from error
+
+
+def _bill_rows(data: Mapping[str, Any]) -> dict[str, tuple[str, str, Micros]]:
+    """Rows of one page by their own ids: pages drift, and none may count twice."""
+    items = data.get("items")
+    if not isinstance(items, list):
+        raise Unavailable("a billing page without items")
+    found = {}
+    for item in items:
+        try:
+            row, kind = item["uuid"], item["billing_type"]
+            whose = item["prediction"]["uuid"]
+            found[str(row)] = (str(whose), str(kind), _micros(item["price"]))
+        except (KeyError, TypeError) as error:
+            raise Unavailable("a billing row that cannot be read") from error
+    return found
 
 
 class _Phase:

@@ -129,9 +129,17 @@ class Ledger:
                 account = Account.REFUNDABLE if comes_back else Account.SPENT
                 self._move(event, account)
             case CostSettled():
-                self._move(event, Account.SPENT, event.amount)
+                self._move(event, self._billed(event), event.amount)
             case _:
                 pass
+
+    def _billed(self, event: CostSettled) -> Account:
+        """A charge that nothing was taken off is still to come back."""
+        account, amount = self._entries.get(
+            (event.task, event.attempt), (Account.SPENT, 0)
+        )
+        waits = account is Account.REFUNDABLE and event.amount >= amount
+        return Account.REFUNDABLE if waits else Account.SPENT
 
     def _move(
         self,

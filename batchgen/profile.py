@@ -53,6 +53,7 @@ class Profile:
         reads: status reads a second over all tasks.
         rate_pause: everybody waits so long after a 429 that names no time.
         settle_every: while a session buys, doubts are looked for so often.
+        billing_every: while a session runs, billing is looked at so often.
         retention: what is older is no longer in the history.
         bytes_per_second: of a clip; what free disk is judged by.
         loopback: downloads may come from 127.0.0.1 over plain http.
@@ -76,6 +77,7 @@ class Profile:
     bytes_per_second: int
     loopback: bool
     settle_every: float = 120.0
+    billing_every: float = 300.0
     retention: float = 7 * 86_400.0
     backoff_first: float = 1.0
     backoff_longest: float = 60.0
@@ -120,6 +122,7 @@ SANDBOX = Profile(
     bytes_per_second=4_000_000,
     loopback=True,
     settle_every=2,
+    billing_every=2,
     backoff_first=0.2,
     backoff_longest=5,
 )

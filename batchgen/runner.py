@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from batchgen.audit import Auditor
+from batchgen.billing import Billing
 from batchgen.buyer import Buyer, Limits
 from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
@@ -78,6 +80,7 @@ class Runner:
         policy: Policy,
         limits: Limits,
         service_time: Callable[[], str],
+        auditor: Auditor | None = None,
     ) -> None:
         self.stopped: Stop | None = None
         self.stopping = anyio.Event()
@@ -101,6 +104,8 @@ class Runner:
             fingerprint=settlement.fingerprint,
             groups=settlement.groups,
         )
+        self._auditor = auditor
+        self._billing = Billing(recorder, settlement.client, self.stop)
         self._scope = anyio.CancelScope()
         self._feed: Feed | None = None
         self._failures_in_a_row = 0
@@ -134,14 +139,21 @@ class Runner:
             await self._recorder.write(event)
         with self._scope:
             await self._settlement.look()
+            await self._billing.look()
+            if self._auditor:
+                await self._auditor.earlier()
             async with anyio.create_task_group() as beside_it:
                 beside_it.start_soon(self._aside, self._open_slots)
                 beside_it.start_soon(self._aside, self._settle_meanwhile, tasks)
+                beside_it.start_soon(self._aside, self._mind_the_bill)
                 await self._round(tasks)
                 while not self.stopped and await self._settle_again():
                     self._found_late = False
                     await self._round(tasks)
                 beside_it.cancel_scope.cancel()
+            await self._billing.look()
+            if self._auditor:
+                await self._auditor.this_one()
         self.bugs += self._recorder.faults
 
     async def _aside(self, work: Callable[..., Awaitable[None]], *what: Any) -> None:
@@ -172,6 +184,11 @@ class Runner:
                 self._found_late = True
                 for task in self._found(tasks, found):
                     self._feed.found(task)
+
+    async def _mind_the_bill(self) -> None:
+        while True:
+            await anyio.sleep(self._profile.billing_every)
+            await self._billing.look()
 
     def _found(self, tasks: Tasks, ids: AbstractSet[str]) -> Iterator[Task]:
         wanted = {task.id: task for task in tasks() if task.id in ids}

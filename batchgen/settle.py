@@ -86,7 +86,7 @@ class Settlement:
     ) -> None:
         self._recorder = recorder
         self._tally = recorder.tally
-        self._client = client
+        self.client = client
         self._profile = profile
         self._policy = policy
         self.fingerprint = fingerprint
@@ -129,7 +129,7 @@ class Settlement:
                 await anyio.sleep(pause)
                 until = self._server_now() + timedelta(seconds=wait) + _SLACK
                 try:
-                    rows = await self._client.newest(planned.model, since, until)
+                    rows = await self.client.newest(planned.model, since, until)
                 except Unavailable as error:
                     if error.http in _FINAL:
                         return False
@@ -213,12 +213,12 @@ class Settlement:
         """A complete look, repeated through passing trouble."""
         for pause in self._pauses():
             try:
-                return await self._client.history(model, since, until)
+                return await self.client.history(model, since, until)
             except Unavailable as error:
                 if error.http in _FINAL:
                     raise
                 await anyio.sleep(min(error.retry_after or pause, _LONGEST_PAUSE))
-        return await self._client.history(model, since, until)
+        return await self.client.history(model, since, until)
 
     def _pauses(self) -> Iterator[float]:
         for tries in range(_LOOKS - 1):
@@ -245,7 +245,7 @@ class Settlement:
         now = self._server_now()
         past = now - timedelta(seconds=self._profile.retention)
         try:
-            newest = await self._client.newest(model, past, now + _SLACK)
+            newest = await self.client.newest(model, past, now + _SLACK)
         except Unavailable:
             return False
         shown = {row.id for row in newest if row.inputs}
@@ -279,7 +279,7 @@ class Settlement:
         )
 
     def _server_now(self) -> datetime:
-        return self._world.now() + timedelta(seconds=self._client.clock_offset)
+        return self._world.now() + timedelta(seconds=self.client.clock_offset)
 
     def _seconds_until_settled(self, doubts: Sequence[Doubt]) -> float:
         last = max(doubt.settled_at(self._profile) for doubt in doubts)

@@ -40,6 +40,7 @@ FAST = replace(
     backoff_first=0.02,
     rate_pause=0.05,
     settle_every=0.3,
+    billing_every=0.5,
     reads=5000,
 )
 

@@ -20,8 +20,8 @@ notify progress posters
 report
 watch
 runner
-buyer
-settle feed engines perform
+buyer billing
+audit settle feed engines perform
 moves repairs
 recorder slots
 reconcile tally starts journal client downloads stores

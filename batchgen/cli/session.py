@@ -13,6 +13,8 @@ import anyio
 import httpx
 
 from batchgen import __version__
+from batchgen.audit import Auditor
+from batchgen.billing import overdue
 from batchgen.buyer import Limits
 from batchgen.client import Client
 from batchgen.downloads import open_http
@@ -20,7 +22,7 @@ from batchgen.errors import ApiError, JournalError, Unavailable
 from batchgen.events import SessionOpened, TaskEvent
 from batchgen.journal import Journal
 from batchgen.models import Catalog
-from batchgen.money import Micros
+from batchgen.money import Micros, dollars
 from batchgen.pace import Pace
 from batchgen.perform import Local
 from batchgen.plan import Policy
@@ -160,6 +162,7 @@ class Session:
             await self.journal.hold(doubts + self.terms.limits.concurrency)
             until = self.client.service_time()
             news = [*left_open(self.journal, self.tally, until), *news]
+            self._tell_of_refunds()
             async with anyio.create_task_group() as group:
                 await group.start(
                     signals, runner, self.tally, self.observer, self.world
@@ -175,6 +178,14 @@ class Session:
             await runner.close(*ending(runner))
         self.observer.close()
         return runner
+
+    def _tell_of_refunds(self) -> None:
+        late = overdue(self.tally, self.journal.records, self.world.now())
+        if late:
+            self.observer.notice(
+                f"{dollars(late)} expected back from failed clips are overdue: it is "
+                "over three hours, and no refund was seen. They stay held."
+            )
 
     def _runner(
         self, recorder: Recorder, files: httpx.Client, models: Catalog
@@ -206,6 +217,9 @@ class Session:
             policy=terms.policy,
             limits=terms.limits,
             service_time=self.client.service_time,
+            auditor=Auditor(
+                recorder, self.client, account.profile, self.journal.records
+            ),
         )
 
     def _opening(self) -> SessionOpened:

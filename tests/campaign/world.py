@@ -336,6 +336,7 @@ def _part(
 
 
 def _is_submission(head: bytes) -> bool:
-    return head.startswith(b"POST ") and not head.startswith(
-        b"POST /api/v3/predictions "
+    reads = (b"predictions", b"billings/search", b"model/price", b"model/pricing")
+    return head.startswith(b"POST ") and not any(
+        head.startswith(b"POST /api/v3/%b " % read) for read in reads
     )

@@ -1,0 +1,165 @@
+"""Refunds and charges as billing shows them, and what nobody's attempt owns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from test_reconcile import row
+from test_strays import TASK, opened
+
+from batchgen.audit import Orphan, orphans, spans
+from batchgen.billing import overdue
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptStarted,
+    CostSettled,
+    PredictionFailed,
+    SessionClosed,
+    SessionOpened,
+)
+from batchgen.records import Record
+from batchgen.tally import Tally
+from conftest import Story, sandboxed
+
+pytestmark = pytest.mark.anyio
+PRICE = 1_260_000
+
+
+@contextmanager
+def world(folder: Path, refund_delay: str, *rules: str) -> Iterator[Story]:
+    """A sandbox of its own, with these faults and this delay of refunds."""
+    plan = folder / "faults.yaml"
+    plan.write_text(f"rules: [{', '.join(rules)}]\n", encoding="utf-8")
+    more = ("--faults", str(plan), "--refund-delay", refund_delay)
+    with sandboxed(folder, *more) as addresses:
+        yield Story(folder, addresses.api, folder / "sandbox")
+
+
+def bills(story: Story, manifest: Path) -> list[int]:
+    records, _ = story.replay(manifest)
+    return [r.event.amount for r in records if isinstance(r.event, CostSettled)]
+
+
+async def test_money_comes_back_when_billing_shows_it_and_not_before(
+    tmp_path: Path,
+) -> None:
+    with world(tmp_path, "40000", "{fault: fail_provider, at: [1]}") as story:
+        manifest = story.manifest(["back boat 0"])
+        await story.session(manifest)
+        _, tally = story.replay(manifest)
+        assert (tally.ledger.refundable, bills(story, manifest)) == (PRICE, [])
+        await anyio.sleep(2.1)  # the refund is due two seconds after the failure
+        # The task failed before: this session buys it again and sees the refund.
+        await story.session(manifest)
+        _, tally = story.replay(manifest)
+        assert bills(story, manifest) == [0]
+        assert (tally.ledger.refundable, tally.ledger.committed) == (0, PRICE)
+        charged = sum(charge.price for charge in story.till())
+        assert charged - PRICE == tally.ledger.committed
+
+
+async def test_no_clock_releases_money(tmp_path: Path) -> None:
+    with world(tmp_path, "99999999", "{fault: fail_provider, at: [1]}") as story:
+        manifest = story.manifest(["held boat 0"])
+        for _ in range(2):
+            await story.session(manifest)
+        _, tally = story.replay(manifest)
+        assert (tally.ledger.refundable, tally.ledger.spent) == (PRICE, PRICE)
+
+
+async def test_a_charge_above_its_bound_is_kept_and_stops_the_buying(
+    tmp_path: Path,
+) -> None:
+    dear = "{fault: charge_more, at: [1]}"
+    with world(tmp_path, "1", dear, "{fault: stuck, at: [3]}") as story:
+        manifest = story.manifest(["dear boat 0"])
+        runner, tally = await story.session(manifest)
+        assert bills(story, manifest) == [PRICE * 3 // 2]
+        assert tally.ledger.committed == PRICE * 3 // 2
+        assert runner.stopped is not None
+        assert runner.stopped.reason == "breaker"
+        more = story.manifest(["dear boat 0", "dear boat 1"])
+        await story.session(more)
+        records, _ = story.replay(more)
+        starts = [r.event for r in records if isinstance(r.event, AttemptStarted)]
+        assert [event.reserve for event in starts] == [PRICE, PRICE * 3 // 2]
+
+
+async def test_what_nobody_knows_is_told_with_its_cost(story: Story) -> None:
+    manifest = story.manifest(["known boat 0"])
+    await story.session(manifest)
+    assert not [text for text in story.notices if "does not know" in text]
+    (task,) = story.tasks(manifest)
+    # Somebody else buys with this key while a later session is open.
+    more = story.manifest(["known boat 0", "known boat 1"])
+    key = {"Authorization": "Bearer story-key"}
+    async with anyio.create_task_group() as group, httpx.AsyncClient() as other:
+        group.start_soon(partial(story.session, more, faults="slow_answer=0.8"))
+        await anyio.sleep(0.5)
+        body = {**task.input, "prompt": "known to nobody"}
+        url = f"{story.api}/api/v3/{task.model}"
+        answer = await other.post(url, json=body, headers=key)
+    orphan = answer.json()["data"]["id"]
+    (warning,) = [text for text in story.notices if "does not know" in text][-1:]
+    assert orphan in warning
+    assert "$1.26" in warning
+
+
+NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
+
+
+def at(hours: float) -> str:
+    return (NOON + timedelta(hours=hours)).isoformat()
+
+
+def test_sessions_are_spans_of_the_service_and_a_crash_ends_with_its_last_word() -> (
+    None
+):
+    closed = SessionClosed(exit=0, reason="done", spent=0, committed=0)
+    start = AttemptStarted(task=TASK, attempt=1, reserve=1)
+    records = [
+        Record(1, at(0), opened()),
+        Record(2, at(1), closed),
+        Record(3, at(2), opened().model_copy(update={"clock_offset_ms": 3_600_000})),
+        Record(4, at(3.5), start),
+        Record(5, at(9), opened()),
+    ]
+    found = spans(records, NOON + timedelta(hours=10))
+    assert [(a.isoformat(), b.isoformat()) for a, b in found] == [
+        (at(0), at(1)),
+        (at(3), at(3.5)),
+        (at(9), at(10)),
+    ]
+
+
+def test_only_what_is_of_our_time_and_of_nobody_is_an_orphan() -> None:
+    tally = Tally()
+    tally.owned.add("mine")
+    session = (NOON, NOON + timedelta(seconds=60))
+    rows = [row("mine", 1), row("lost", 2), row("late", 72), row("other", 73)]
+    found = list(orphans(rows, tally, [session], 10))
+    assert [one.prediction for one in found] == ["lost", "late"]
+    assert isinstance(found[0], Orphan)
+
+
+@pytest.mark.parametrize(("hours", "late"), [(2.9, 0), (3.1, 100)])
+def test_after_three_hours_a_refund_is_overdue_and_still_held(
+    hours: float, late: int
+) -> None:
+    events: list[
+        SessionOpened | AttemptStarted | AttemptAccepted | PredictionFailed
+    ] = [
+        opened(),
+        AttemptStarted(task=TASK, attempt=1, reserve=100),
+        AttemptAccepted(task=TASK, attempt=1, prediction="p"),
+        PredictionFailed(task=TASK, attempt=1, kind="provider", message="no"),
+    ]
+    records = [Record(n, at(0), event) for n, event in enumerate(events, 1)]
+    tally = Tally.of(records)
+    assert overdue(tally, records, NOON + timedelta(hours=hours)) == late
+    assert tally.ledger.refundable == 100
