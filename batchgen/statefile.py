@@ -41,7 +41,7 @@ class StateFile:
         self._disk = world.disk
         self._world = world
         self._made: list[Path] = []
-        self._named = False
+        self._named = self._held = False
         self._handle = self._lock = -1
 
     @classmethod
@@ -89,13 +89,18 @@ class StateFile:
         holder = (
             f"process {os.getpid()} on {self._world.host} since {self._world.stamp()}"
         )
+        self._tell(holder)
+
+    def _tell(self, holder: str) -> None:
         self._disk.pwrite(self._lock, holder.ljust(_HOLDER_SIZE).encode(), _MARK_SIZE)
+        self._held = bool(holder)
 
     def _taken(self) -> JournalLocked:
         held = self._disk.pread(self._lock, _HOLDER_SIZE, _MARK_SIZE)
         holder = held.decode("utf-8", "replace").strip("\0 \n")
         return JournalLocked(
-            f"{self.folder.name} is already running: {holder or 'an unknown process'}",
+            f"{self.folder.name} is already running: "
+            f"{holder or 'a process that came by another path to this file'}",
             advice=f"watch it with: batchgen status {self.folder.name}",
         )
 
@@ -216,6 +221,11 @@ class StateFile:
 
     def close(self) -> None:
         """Give the run back."""
+        if self._held:
+            # Whoever comes by another path reads another lock file, and a name that
+            # stayed in there would be a wrong one.
+            with suppress(OSError):
+                self._tell("")
         for handle in (self._lock, self._handle):
             if handle >= 0:
                 self._disk.close(handle)
