@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from browser import chromium as chromium  # noqa: PLC0414 - a fixture
 
@@ -29,6 +30,14 @@ from batchgen.sandbox.options import Addresses
 from batchgen.tally import Tally
 from batchgen.tasks import Task, check
 from batchgen.world import Patience, World
+
+# No test depends on how fast the machine is just now.
+hypothesis.settings.register_profile(
+    "calm",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("calm")
 
 FAST = replace(
     SANDBOX,

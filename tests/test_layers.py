@@ -44,7 +44,7 @@ models profile addresses
 variables ledger state statefile
 pictures
 findings events names pace world ballast places
-deadline errors spelling terminal mp4 disk money trust diff redaction
+deadline errors images spelling terminal mp4 disk money trust diff redaction
 """
 
 _PURE = """
