@@ -6,7 +6,7 @@ from typing import Any
 from batchgen import names
 from batchgen.findings import Finding, Mistake
 from batchgen.models import Catalog, Model, Price
-from batchgen.models.checks import shown, unknown
+from batchgen.models.checks import shown
 from batchgen.outside import Outside, outside, unchecked
 from batchgen.outside import unknown as unknown_model
 from batchgen.readers.nodes import Document, Origin
@@ -136,8 +136,8 @@ class _Inspector:
             message = f"takes is {takes}, but it runs from 1 to 20"
             yield (origin / "takes").error("out-of-range", message)
 
-    @staticmethod
     def _unknown(
+        self,
         key: str,
         value: Any,
         origin: Origin,
@@ -155,7 +155,8 @@ class _Inspector:
             place = origin.source.place(origin.path, key=True)
             message = "YAML reads a colon followed by a space as a new key"
             return prose(place, message, "", f"{key}: {value}")
-        return origin.finding(unknown(key, known, (), noun), key=True)
+        mistake = self._model.stranger(key, (), known, noun)
+        return origin.finding(mistake, key=True)
 
     def field(self, name: str, value: Any, origin: Origin) -> Iterator[Finding]:
         """One field with a literal value; templates wait until they are filled in."""

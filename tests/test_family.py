@@ -3,9 +3,13 @@
 import json
 import sqlite3
 from contextlib import closing
+from typing import Any
 
-from batchgen.models import catalog
+import pytest
+
+from batchgen.models import Model, catalog
 from batchgen.money import Micros, usd
+from batchgen.sandbox.checks import complaint
 from conftest import Story
 
 FILMS = [model for model in catalog() if model.resolution]
@@ -36,3 +40,47 @@ def test_every_model_of_clips_can_be_bought(story: Story) -> None:
         assert charged(story) == prices
     videos = story.folder(manifest) / "videos"
     assert {file.stem for file in videos.glob("*.mp4")} == {row["id"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("alias", "given", "said"),
+    [
+        ("kling-4k-i2v", {"prompt": "a"}, 'field "image" is required'),
+        ("kling-4k-i2v", {"image": "a.jpg"}, None),
+        ("kling-o3-4k-ref", {"images": ["a.jpg"]}, 'field "prompt" is required'),
+        ("kling-4k", {"prompt": "a", "image": "a.jpg"}, None),
+        ("kling-o3-4k", {"prompt": "a", "sound": None}, 'field "sound" must be a bool'),
+        (
+            "kling-o3-4k",
+            {"prompt": "a", "element_list": [{"element_id": 307212335131305}]},
+            'field "element_list[0].element_id" must be a string',
+        ),
+        (
+            "kling-o3-4k",
+            {"prompt": "a", "element_list": [{"element_id": "1"}] * 4},
+            'field "element_list" must have at most 3 items',
+        ),
+        (
+            "kling-o3-4k-ref",
+            {"prompt": "a", "images": ["a.jpg"] * 8},
+            'field "images" must have at most 7 items',
+        ),
+        (
+            "kling-elements",
+            {"name": "a", "description": "b", "image": "c", "element_refer_list": []},
+            'field "element_refer_list" is required and must not be empty',
+        ),
+        ("kling-elements", {"name": "a" * 21}, 'field "description" is required'),
+    ],
+)
+def test_the_sandbox_refuses_what_the_vendor_would(
+    alias: str, given: dict[str, Any], said: str | None
+) -> None:
+    found = complaint(catalog()[alias], given)
+    assert found is None if said is None else said in str(found)
+
+
+@pytest.mark.parametrize("model", list(catalog()), ids=lambda model: model.alias)
+def test_the_sandbox_takes_every_example(model: Model) -> None:
+    for example in model.examples:
+        assert complaint(model, model.request(example["input"])) is None

@@ -8,6 +8,7 @@ import goldens
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from batchgen import models
 from batchgen.errors import CatalogError
@@ -156,6 +157,28 @@ def test_fields_are_taken_only_where_the_model_has_them(
 ) -> None:
     found = models.catalog()[alias].mistakes({"prompt": "A fox"} | fields, live=True)
     assert [(one.rule, one.message) for one in found] == [(rule, message)]
+
+
+@pytest.mark.parametrize("model", list(models.catalog()), ids=lambda model: model.id)
+def test_the_published_schema_takes_every_example(model: Model) -> None:
+    schema = models.published(model.schema)
+    check = Draft202012Validator(schema)
+    for example in model.examples:
+        check.validate(model.request(example["input"]))
+    assert not check.is_valid({"seed": 1})
+    assert schema["x-order-properties"] == [*model.schema["properties"]]
+    assert ("required" in schema) == bool(model.schema["required"])
+
+
+def test_the_published_schema_has_the_vendors_shape() -> None:
+    fields = models.published(KLING.schema)["properties"]
+    assert fields["duration"]["enum"] == [*range(3, 16)]
+    assert "maxLength" not in fields["prompt"]
+    scene = fields["multi_prompt"]
+    assert (scene["maxItems"], scene["items"]["x-order-properties"]) == (
+        6,
+        ["prompt", "duration"],
+    )
 
 
 def test_a_last_frame_and_scenes_do_not_go_together() -> None:

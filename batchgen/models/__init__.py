@@ -2,6 +2,7 @@
 
 from batchgen.models.entries import DEFAULT_MODEL, Catalog, catalog, read
 from batchgen.models.model import Edition, Model, Price
+from batchgen.models.vendor import published
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -10,5 +11,6 @@ __all__ = [
     "Model",
     "Price",
     "catalog",
+    "published",
     "read",
 ]

@@ -186,10 +186,8 @@ class Model:
             yield self._absent(key, live=live)
         if key in self.fields:
             yield from checks.check(value, self.fields[key], (key,), self.title)
-        elif closed and key in fields and key in self.elsewhere:
-            yield self._foreign(key)
         elif closed and key in fields:
-            yield checks.unknown(key, self.fields, (key,))
+            yield self.stranger(key, (key,), self.fields)
 
     def _missing(self, spelled: Mapping[str, Any]) -> Iterator[Mistake]:
         for name in self.schema.get("required", ()):
@@ -197,10 +195,15 @@ class Model:
                 message = f"{self.title} needs `{name}`"
                 yield Mistake((name,), "missing-key", message)
 
-    def _foreign(self, key: str) -> Mistake:
+    def stranger(
+        self, key: str, path: checks.Path, known: Mapping[str, Any], noun: str = "field"
+    ) -> Mistake:
+        """A name that is not `known`, though perhaps to another model."""
+        if key not in self.elsewhere or key in self.fields:
+            return checks.unknown(key, known, path, noun)
         message = f"{self.title} takes no {key}"
-        label = "other models do; this one would drop it and charge"
-        return Mistake((key,), "unknown-key", message, label)
+        label = "the service would drop it and charge"
+        return Mistake(path, "unknown-key", message, label)
 
     def _absent(self, key: str, *, live: bool) -> Mistake:
         message = (

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from batchgen.models import Model, catalog
+from batchgen.models import Model, catalog, published
 from batchgen.money import plain
 from batchgen.sandbox.checks import drift
 from batchgen.sandbox.clock import SECOND, Nanoseconds, stamp
@@ -166,13 +166,12 @@ def model_entry(
 ) -> dict[str, Any]:
     """A model as the vendor's own list shows it."""
     schema = drift(model.schema) if drifted else model.schema
-    schema = {**schema, "x-order-properties": list(schema["properties"])}
     run = {
         "type": "model_run",
         "method": "POST",
         "server": server,
         "api_path": f"/api/v3/{model.id}",
-        "request_schema": schema,
+        "request_schema": published(schema),
     }
     entry = {
         "model_id": model.id,
