@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Literal
@@ -262,6 +263,15 @@ class SimulatedDisk(Disk):
         """Whether every folder on the way to a name is there."""
         above = path.parent
         return above == self.root or (above in found and self._at(above, found))
+
+    def digest(self, image: Image, chance: random.Random) -> str:
+        """Equal for equal images."""
+        names = self._surviving(image, chance)
+        print_ = sha256()
+        for path, inode in sorted(names.items()):
+            data = b"" if inode == _FOLDER else self._files[inode].after(image, chance)
+            print_.update(f"{path} {inode} {len(data)}\n".encode() + data)
+        return print_.hexdigest()
 
     def restart(self, image: Image, chance: random.Random) -> "SimulatedDisk":
         """Put an image into the folder; the disk of the next process on it."""

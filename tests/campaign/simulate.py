@@ -9,12 +9,14 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -285,14 +287,17 @@ class Play:
         acknowledged = self.machine.acknowledged
         if died:
             self.result.crashes += 1
-            power = self.swarm.strikes("power-loss")
-            self.machine.restart(self.chance.choice(IMAGES), power_loss=power)
+            self._restart()
         state = path.read_bytes() if path.exists() else b""
         files = self.folder / "videos"
         story = self.oracle.check(state, acknowledged, files=files)
         if died:
             self.oracle.doubts(before, story)
         return story
+
+    def _restart(self) -> None:
+        power = self.swarm.strikes("power-loss")
+        self.machine.restart(self.chance.choice(IMAGES), power_loss=power)
 
     async def _lived(self, world: World) -> bool:
         """Whether the process died before its session ended."""
@@ -462,27 +467,38 @@ def deterministic(seed: int) -> Iterator[None]:
 
 def play(scenario: Scenario) -> Result:
     """Run one scenario; its result, with what went wrong."""
+    return staged(scenario.seed, partial(Play, scenario))
+
+
+def staged(seed: int, make: Callable[[Path], Play]) -> Result:
+    """Run a play on a machine of its own; its result, with what went wrong."""
     with tempfile.TemporaryDirectory(dir=_memory(), prefix="batchgen-") as folder:
         kept: list[Play] = []
 
         async def main() -> Result:
-            kept.append(Play(scenario, Path(folder)))
+            kept.append(make(Path(folder)))
             return await kept[0].perform()
 
-        with deterministic(scenario.seed):
+        with deterministic(seed):
             try:
                 return anyio.run(
                     main,
                     backend="trio",
                     backend_options={"clock": MockClock(autojump_threshold=0)},
                 )
-            except (Violation, Broken) as error:
-                result = kept[0].result
-                result.problem = str(error)
-                path = kept[0].folder / NAME
-                result.journal = path.read_bytes() if path.exists() else b""
-                result.trace += kept[0].observer.notices
-                return result
+            except (Exception, Died) as error:  # noqa: BLE001 - it is a finding
+                return _broken(kept[0], kept[0].problem or error)
+
+
+def _broken(found: Play, error: BaseException) -> Result:
+    result = found.result
+    result.problem = str(error)
+    if not isinstance(error, Violation | Broken):
+        result.problem = "".join(traceback.format_exception(error))
+    path = found.folder / NAME
+    result.journal = path.read_bytes() if path.exists() else b""
+    result.trace += found.observer.notices
+    return result
 
 
 def _memory() -> str | None:

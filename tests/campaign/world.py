@@ -33,11 +33,15 @@ DOWNLOADS = ("file-reset", "file-5xx", "file-short", "file-page")
 
 @dataclass
 class Fuse:
-    """When the process dies: before or after so many steps, or at a moment."""
+    """When the process dies: at a step, at a call to the disk, or at a moment.
+
+    The twist says whether it dies before, half-way through or after that call.
+    """
 
     steps: int | None = None
     twist: Twist = ""
     at: float | None = None
+    call: int | None = None
 
 
 class Machine:
@@ -48,6 +52,8 @@ class Machine:
         acknowledged: the highest record that somebody was told is durable.
         on_request: told of a submission's first byte (None) and of its whole body.
         steps: calls to disk and network in this process.
+        calls: to the disk alone.
+        spoil: may let such a call fail, by its number and name.
     """
 
     def __init__(
@@ -61,7 +67,8 @@ class Machine:
         self.boots = 0
         self.skew = 0.0
         self.acknowledged = 0
-        self.steps = 0
+        self.steps = self.calls = 0
+        self.spoil: Callable[[int, str], Twist] = lambda _call, _name: ""
         self.alarms: list[str] = []
         self.fuse = Fuse()
         self.full_until = 0.0
@@ -74,7 +81,7 @@ class Machine:
 
     def start(self, fuse: Fuse | None = None) -> World:
         """A new process; its fuse says when it dies."""
-        self.steps = 0
+        self.steps = self.calls = 0
         self.fuse = fuse or Fuse()
         self._death = anyio.Event()
         return World(
@@ -110,16 +117,21 @@ class Machine:
         if self.disk.dead:
             raise Died
         self.steps += 1
-        if self.steps == self.fuse.steps:
-            if self.fuse.twist:
-                self._death.set()  # the disk dies behind the call
-                return self.fuse.twist
-            self.die()
-            raise Died
-        return ""
+        return self._burn() if self.steps == self.fuse.steps else ""
+
+    def _burn(self) -> Twist:
+        if self.fuse.twist:
+            self._death.set()  # the disk dies behind the call
+            return self.fuse.twist
+        self.die()
+        raise Died
 
     def _interrupt(self, name: str, size: int) -> Twist:
+        self.calls += 1
         twist = self.step()
+        if self.calls == self.fuse.call:
+            twist = self._burn()
+        twist = twist or self.spoil(self.calls, name)
         if twist:
             return twist
         if size < 0:
