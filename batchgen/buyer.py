@@ -229,8 +229,10 @@ class Buyer:
         wait = self._profile.rate_pause
         if event.retry_after_ms is not None:
             wait = event.retry_after_ms / 1000
+        rate = self._starts.halve()
         if self._starts.pause(wait):
-            text = f"waiting for the account's rate limit, {wait:.0f} s"
+            slower = f", slowing to {rate:.0f}/min" if rate else ""
+            text = f"waiting for the account's rate limit, {wait:.0f} s{slower}"
             self._observer.notice(text)
 
 

@@ -316,6 +316,8 @@ class Client:
             except (httpx.HTTPError, OSError, TimeoutError) as error:
                 raise Unavailable(self._redact.text(_sentence(error))) from error
         self._heard()
+        if answer.http == 429:  # noqa: PLR2004
+            self._pace.halve()
         if is_envelope(answer):
             self._learn_the_time(answer, asked)
         return read(answer)

@@ -401,6 +401,16 @@ async def test_too_fast_says_how_long_to_wait(
     assert (caught.value.retry_after, caught.value.retryable) == (seconds, True)
 
 
+async def test_a_429_halves_the_rate_of_readings() -> None:
+    pace = Pace(60, 60)
+    with Server(sends(reply(429, says(429, "slow")))) as server:
+        connecting = Client.connect(server.url, KEY, pace=pace, now=lambda: NOW)
+        async with connecting as api:
+            with pytest.raises(Unavailable):
+                await api.balance()
+    assert pace.a_minute == 30
+
+
 @pytest.mark.parametrize("key", ["secret-key\n", "secret\r\nkey", "secret-kéy"])
 async def test_no_error_tells_the_key(key: str) -> None:
     with (

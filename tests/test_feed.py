@@ -16,6 +16,7 @@ from batchgen.client import Client
 from batchgen.disk import Disk, read_all
 from batchgen.events import (
     AttemptAccepted,
+    AttemptRefused,
     AttemptStarted,
     AttemptUncertain,
     Event,
@@ -463,6 +464,29 @@ async def test_three_doubts_in_a_row_stop_the_buying(tmp_path: Path) -> None:
         assert home.runner.stopped.reason == "breaker"
         assert len(home.engine.steps) == 3
         assert home.tally.ledger.uncertain == 300
+
+
+async def test_a_429_halves_the_rate_of_starts_and_says_so(tmp_path: Path) -> None:
+    class Crowded(Engine):
+        async def __call__(self, step: Step) -> TaskEvent:
+            if not isinstance(step, Submit) or step.attempt > 1:
+                return await super().__call__(step)
+            self.steps.append(step)
+            return AttemptRefused(
+                task=step.task.id,
+                attempt=1,
+                kind="rate",
+                message="slow",
+                retryable=True,
+                retry_after_ms=10,
+            )
+
+    limits = Limits(4, starts=6000, seconds=60)
+    async with house(tmp_path, limits=limits) as home:
+        home.engine.__class__ = Crowded
+        await home.run([A])
+        assert home.tally.counts["done"] == 1
+        assert any("slowing to 3000/min" in text for text in home.notices)
 
 
 async def test_an_id_that_is_another_clips_is_a_doubt(tmp_path: Path) -> None:

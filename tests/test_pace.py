@@ -90,3 +90,37 @@ async def test_a_pause_that_grows_holds_those_who_wait_already() -> None:
         await anyio.sleep(5)
         pace.pause(60)
     assert turns.at == [65]
+
+
+async def test_a_slow_down_halves_the_rate_and_it_grows_back() -> None:
+    pace = Pace(60, 60)
+    assert pace.halve() == 30
+    assert pace.halve() == 30  # others of the same window were told the same
+    turns = await Turns(pace).many(3)
+    assert turns == [0, 2, 4]
+    await anyio.sleep(60)
+    assert pace.halve() == 15
+    rates = []
+    for _ in range(12):
+        await anyio.sleep(60)
+        await pace.turn()
+        rates.append(round(pace.a_minute or 0))
+    assert rates[:3] == [15, 19, 23]
+    assert rates == sorted(rates)
+    assert rates[-1] == 60
+
+
+async def test_it_never_goes_slower_than_a_crawl() -> None:
+    pace = Pace(64, 60)
+    for _ in range(20):
+        pace.halve()
+        await anyio.sleep(60)
+    assert pace.halve() == 1
+
+
+async def test_also_without_a_rate_a_slow_down_slows() -> None:
+    pace = Pace(None, 1)
+    assert pace.halve() is None
+    assert await Turns(pace).many(3) == [0, 0.2, 0.4]
+    await anyio.sleep(60)
+    assert await Turns(pace).many(3) == [0, 0, 0]
