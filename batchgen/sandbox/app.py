@@ -87,7 +87,7 @@ class Desk:
         prediction = self._world.accept(model, text.decode(), faults)
         before, self._world.latest = self._world.latest, prediction.id
         if not faults:
-            return success(views.result(prediction, self._world))
+            return success(views.accepted(prediction, self._world))
         return await self._answer(prediction, before, faults)
 
     def _crowded(self) -> Json | None:
@@ -114,7 +114,7 @@ class Desk:
         told = prediction
         if "id_reused" in faults:
             told = self._world.till.lost(before) or prediction
-        return spoilt.after(faults, success(views.result(told, self._world)))
+        return spoilt.after(faults, success(views.accepted(told, self._world)))
 
     async def result(self, request: Request) -> Response:
         """One prediction as it stands."""

@@ -15,7 +15,7 @@ _FIXED = {
 }
 
 
-def redirect(url: URL, faults: Drawn) -> Response | None:
+def redirect(url: URL, faults: Drawn, mirror: str) -> Response | None:
     """A 302 if a fault asks for one; a way that was gone to its end asks no more."""
     for name, place in _FIXED.items():
         if name in faults:
@@ -31,7 +31,7 @@ def redirect(url: URL, faults: Drawn) -> Response | None:
     elif "redirect_chain" in faults:
         hops = int(faults["redirect_chain"] or 3)
     elif "redirect_host" in faults:
-        hops, url = 1, url.replace(hostname="localhost")
+        hops, url = 1, url.replace(netloc=URL(mirror).netloc or url.netloc)
     else:
         return None
     if hops < 1:

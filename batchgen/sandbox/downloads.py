@@ -84,7 +84,7 @@ class Shelf:
             return _denied()
         if "gzip_bomb" in faults:
             return bomb(int(faults["gzip_bomb"] or 64))
-        return redirect(request.url, faults)
+        return redirect(request.url, faults, self._world.mirror)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,14 @@ def run(options: Options) -> None:
         stack.enter_context(_alone(options.data))
         front = stack.enter_context(_listener(options.port))
         back = stack.enter_context(_listener(0))
+        mirror = stack.enter_context(_listener(0))
         addresses = Addresses(api=_origin(front), downloads=_origin(back))
         world = World(options, addresses)
         stack.callback(world.close)
-        origins = [_Server(api(world), front), _Server(downloads(world), back)]
+        world.mirror = _origin(mirror)
+        clips = downloads(world)
+        origins = [_Server(api(world), front)]
+        origins += [_Server(clips, back), _Server(clips, mirror)]
         world.shut = origins[0].shut
         factory = origins[0].config.get_loop_factory()
         with asyncio.Runner(loop_factory=factory) as runner:

@@ -134,7 +134,7 @@ put_drop                connection closed
 # download
 html_200                a page with 200 for a clip
 expired_403             the address is taken back; a fresh result holds a new one
-expired_other_host      the same, and the new one names another host
+expired_other_host      the same, and the new one names another origin
 expired_other_file      the same, and there is another file behind it
 expires_midway          half of the file, then the address is taken back
 expires_after           all of the file, then the address is taken back
@@ -151,7 +151,7 @@ ignore_range            200 with all of it for a part
 etag_changed            another ETag each time
 other_file              another file, with another ETag, from now on
 gzip_bomb=N             a small body that says gzip and swells to N MiB (64)
-redirect_host           302 to the clip at another host name
+redirect_host           302 to the clip at another origin
 redirect_chain=N        N times 302, then the clip (3)
 redirect_loop           302 to itself
 redirect_loopback       302 to a closed port of this machine

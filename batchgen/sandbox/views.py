@@ -16,11 +16,20 @@ ACCESS_KEY = "sandbox"
 _MILLISECOND = 1_000_000
 
 
+def accepted(prediction: Prediction, world: World) -> dict[str, Any]:
+    """A prediction as its submission is answered, however late that is."""
+    return result(prediction, world, now=prediction.created)
+
+
 def result(
-    prediction: Prediction, world: World, *, with_inputs: bool = False
+    prediction: Prediction,
+    world: World,
+    *,
+    with_inputs: bool = False,
+    now: Nanoseconds | None = None,
 ) -> dict[str, Any]:
-    """A prediction as every endpoint shows it."""
-    status = prediction.status(world.clock.now())
+    """A prediction as every endpoint shows it, at this moment or at another."""
+    status = prediction.status(world.clock.now() if now is None else now)
     ended = status not in ("created", "processing")
     took = (prediction.ready - prediction.created) // _MILLISECOND if ended else 0
     shown: dict[str, Any] = {
@@ -61,7 +70,7 @@ def sync_timeout(prediction: Prediction, world: World) -> dict[str, Any]:
     """What a submission in sync mode is told after its ninety seconds."""
     error = "Sync mode timed out. The task goes on; query its result later."
     told = {"status": "processing", "error": error, "code": 5004}
-    return {**result(prediction, world), **told}
+    return {**accepted(prediction, world), **told}
 
 
 def shifted(prediction: Prediction, seconds: float) -> str:

@@ -53,6 +53,7 @@ class World:
         self.strangers: dict[str, Prediction] = {}
         self.shut: Callable[[float], Coroutine[Any, Any, None]] | None = None
         self.latest = ""
+        self.mirror = ""  # the download origin by another address
         self._links: dict[str, Link] = {}
 
     def close(self) -> None:
@@ -106,7 +107,7 @@ class World:
         link = self._links.get(prediction.id, Link())
         host = self.addresses.downloads
         if link.elsewhere:
-            host = host.replace("127.0.0.1", "localhost")
+            host = self.mirror or host
         signature = self.signature(prediction.id)
         return f"{host}/predictions/{prediction.id}/{number}.mp4?sig={signature}"
 
