@@ -7,7 +7,7 @@ leaves `required` away where nothing is (seen in `GET /models` of 2026-08-18).
 from collections.abc import Mapping
 from typing import Any
 
-_SILENT = frozenset({"minLength", "maxLength", "additionalProperties"})
+_SILENT = frozenset({"minLength", "maxLength", "additionalProperties", "x-media"})
 
 
 def published(schema: Mapping[str, Any]) -> dict[str, Any]:
