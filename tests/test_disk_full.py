@@ -19,7 +19,13 @@ from trio.testing import MockClock
 from batchgen import ballast
 from batchgen.disk import Disk
 from batchgen.errors import BatchgenError, StoreError
-from batchgen.events import AttemptAccepted, AttemptStarted
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptNotSent,
+    AttemptStarted,
+    Event,
+    Imported,
+)
 from batchgen.journal import Journal, read
 from batchgen.rescue import found, put_away, waiting
 from batchgen.tally import Tally
@@ -226,6 +232,98 @@ async def test_a_rescue_file_is_written_when_only_the_journal_fails(
         for file in files:
             put_away(file, Disk())
         assert waiting(tmp_path, world) == []
+
+
+# The whole runner on a disk that is full for a while.
+
+
+class Tight(Disk):
+    """Full from the first line of a kind on, until it was asked so often for room."""
+
+    def __init__(self, story: Story, salt: str, kind: str, *, number: int) -> None:
+        self.charges: list[int] = []
+        self._story = story
+        self._salt = salt
+        self._kind = f'"t":"{kind}"'.encode()
+        self._number = number
+        self._tight = False
+
+    def write(self, handle: int, data: bytes) -> int:
+        self._number -= data.startswith(b'{"v":1,"n"') and self._kind in data
+        if not self._number and not self.charges:
+            self._tight = True
+            self._number = -1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(handle, data)
+
+    def free(self, folder: Path) -> int:
+        if not self._tight or folder.name == "videos":
+            return super().free(folder)
+        self.charges.append(len(self._story.till(self._salt)))
+        self._tight = len(self.charges) < 5
+        return 0
+
+
+def bought_on(story: Story, salt: str, disk: Disk) -> tuple[list[Event], Counter[str]]:
+    manifest = story.manifest([f"{salt} boat {n}" for n in range(4)])
+    runner, tally = anyio.run(lambda: story.session(manifest, disk=disk))
+    assert runner.failure is None
+    assert tally.counts["done"] == 4
+    counts = Counter(charge.prompt for charge in story.till(f"{salt} "))
+    assert set(counts.values()) == {1}
+    return [record.event for record in read(story.folder(manifest))], counts
+
+
+def test_nothing_is_bought_while_the_disk_is_full(story: Story) -> None:
+    disk = Tight(story, "tight ", "AttemptAccepted", number=1)
+    bought_on(story, "tight", disk)
+    assert set(disk.charges) == {1}
+
+
+def test_an_intent_that_was_caught_by_the_full_disk_is_not_sent(story: Story) -> None:
+    disk = Tight(story, "caught ", "AttemptStarted", number=2)
+    events, _ = bought_on(story, "caught", disk)
+    held = [event for event in events if isinstance(event, AttemptNotSent)]
+    assert held
+    assert {event.phase for event in held} == {"disk"}
+    assert set(disk.charges) == {1}
+
+
+def test_room_is_set_aside_before_anything_is_bought(story: Story) -> None:
+    sizes: list[int] = []
+
+    class Watched(Disk):
+        def write(self, handle: int, data: bytes) -> int:
+            if b'"t":"AttemptStarted"' in data:
+                reserve = story.root / "outputs" / "run-room.sandbox" / ballast.NAME
+                sizes.append(reserve.stat().st_size)
+            return super().write(handle, data)
+
+    bought_on(story, "room", Watched())
+    assert set(sizes) == {(64 + 2 * 8) * 1024}
+
+
+def test_what_was_rescued_is_taken_in_by_the_next_session(story: Story) -> None:
+    class NoAnswers(Disk):
+        def write(self, handle: int, data: bytes) -> int:
+            if data.startswith(b'{"v":1,"n"') and b'"t":"AttemptAccepted"' in data:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(handle, data)
+
+    manifest = story.manifest([f"rescued boat {n}" for n in range(2)])
+    runner, _ = anyio.run(lambda: story.session(manifest, disk=NoAnswers()))
+    assert runner.failure is not None
+    events, _ = _resumed(story, manifest)
+    (imported,) = [event for event in events if isinstance(event, Imported)]
+    assert imported.accepted == 1
+    accepted = [event for event in events if isinstance(event, AttemptAccepted)]
+    assert [event.via for event in accepted] == ["answer", "answer"]
+    assert len(story.till("rescued ")) == 2
+
+
+def _resumed(story: Story, manifest: Path) -> tuple[list[Event], Tally]:
+    _, tally = anyio.run(story.session, manifest)
+    return [record.event for record in read(story.folder(manifest))], tally
 
 
 # For real: a limit of the system, and a file system of its own.
