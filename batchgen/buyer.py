@@ -1,7 +1,6 @@
 """Buying: the only code that spends. Check, reserve, write down, ask, write down."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 
@@ -19,31 +18,13 @@ from batchgen.money import Micros, dollars
 from batchgen.pace import Pace
 from batchgen.perform import Local
 from batchgen.plan import Submit
-from batchgen.profile import Profile
+from batchgen.profile import Limits, Profile
 from batchgen.recorder import Recorder
 from batchgen.settle import Fingerprint
 from batchgen.slots import Groups, Slots
 from batchgen.tasks import Task
 
 _BREAKER = 3  # uncertain submissions in a row
-_FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What may be under way at once: predictions, and starts in a window."""
-
-    concurrency: int
-    starts: int | None
-    seconds: float = 60.0
-
-    @property
-    def submits(self) -> int:
-        """POSTs under way at once: the most that one crash can leave in doubt."""
-        if self.starts is None:
-            return _MOST_SUBMITS
-        a_minute = self.starts * 60 / self.seconds
-        return min(max(round(a_minute / 30), _FEWEST_SUBMITS), _MOST_SUBMITS)
 
 
 class Buyer:

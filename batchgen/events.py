@@ -35,7 +35,8 @@ PredictionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$
 
 class _Fact(BaseModel):
     # Additive fields of a newer writer are ignored (money-and-crashes.md, section 13).
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # A plan of a new run reads no events: what is not used is not built.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class SavedFile(_Fact):
@@ -310,7 +311,9 @@ Event = TaskEvent | RunEvent
 
 # The union and its discriminated alias are two names: `match` and annotations want
 # the bare union, parsing wants one keyed look-up instead of seventeen trials.
-_AnyEvent = TypeAdapter[Event](Annotated[Event, Field(discriminator="t")])
+_AnyEvent = TypeAdapter[Event](
+    Annotated[Event, Field(discriminator="t")], config=ConfigDict(defer_build=True)
+)
 
 
 def _known() -> frozenset[str]:

@@ -38,7 +38,11 @@ class Keys(BaseModel):
     """Keys of a map: no others are allowed."""
 
     model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", populate_by_name=False
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=False,
+        defer_build=True,  # only the whole is ever used: its parts need no validators
     )
 
 

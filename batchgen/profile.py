@@ -34,6 +34,9 @@ MODERATION_CODES = frozenset({1200})
 INVALID_CODES = frozenset({1400, 1401, 1402})
 
 
+_FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One service's habits; times in seconds.
@@ -149,6 +152,23 @@ TIERS = {
     "gold": Tier(2000, 600, 50),
     "ultra": Tier(5000, 5000, 150),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be under way at once: predictions, and starts in a window."""
+
+    concurrency: int
+    starts: int | None
+    seconds: float = 60.0
+
+    @property
+    def submits(self) -> int:
+        """POSTs under way at once: the most that one crash can leave in doubt."""
+        if self.starts is None:
+            return _MOST_SUBMITS
+        a_minute = self.starts * 60 / self.seconds
+        return min(max(round(a_minute / 30), _FEWEST_SUBMITS), _MOST_SUBMITS)
 
 
 def is_loopback(base_url: str) -> bool:

@@ -11,7 +11,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from batchgen.audit import Auditor
 from batchgen.billing import Billing
-from batchgen.buyer import Buyer, Limits
+from batchgen.buyer import Buyer
 from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
@@ -35,7 +35,7 @@ from batchgen.plan import (
     beside,
     next_step,
 )
-from batchgen.profile import NO_CREDIT_CODES, Profile
+from batchgen.profile import NO_CREDIT_CODES, Limits, Profile
 from batchgen.recorder import Recorder
 from batchgen.settle import Settlement
 from batchgen.state import Status, TaskState

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 from anyio.to_thread import run_sync
 
 from batchgen.disk import Disk
 
 if TYPE_CHECKING:
+    import httpx
     from httpcore import AsyncNetworkBackend
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -98,7 +98,7 @@ class World:
     runtime: Path = field(default_factory=_runtime)
     alarm: Callable[[str], None] = _alarm
     network: "AsyncNetworkBackend | None" = None
-    files: httpx.BaseTransport | None = None
+    files: "httpx.BaseTransport | None" = None
 
     def stamp(self) -> str:
         """The time of day as the journal writes it."""

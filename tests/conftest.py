@@ -14,14 +14,13 @@ import hypothesis
 import pytest
 from browser import chromium as chromium  # noqa: PLC0414 - a fixture
 
-from batchgen.buyer import Limits
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk
 from batchgen.journal import Journal, read
 from batchgen.manifest import load
 from batchgen.models import catalog
 from batchgen.plan import Policy
-from batchgen.profile import SANDBOX
+from batchgen.profile import SANDBOX, Limits
 from batchgen.records import Record
 from batchgen.report import exit_code
 from batchgen.runner import Runner

@@ -11,7 +11,6 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from batchgen.buyer import Limits
 from batchgen.client import Client
 from batchgen.disk import Disk, read_all
 from batchgen.events import (
@@ -34,7 +33,7 @@ from batchgen.journal import Journal, read
 from batchgen.pace import Pace
 from batchgen.perform import Local
 from batchgen.plan import Abandon, Await, Download, Policy, Step, Submit
-from batchgen.profile import SANDBOX
+from batchgen.profile import SANDBOX, Limits
 from batchgen.recorder import Recorder
 from batchgen.runner import Runner
 from batchgen.settle import Settlement

@@ -66,3 +66,18 @@ def test_the_first_command_buys_twenty_five_clips_once(tmp_path: Path) -> None:
     again = command(tmp_path)
     assert again.returncode == 0, again.stderr
     assert charged(folder) == (25, COST)
+
+
+def test_a_plan_starts_without_what_only_a_run_needs(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("prompts: [A fox]\n", encoding="utf-8")
+    heavy = "httpx jinja2 asyncio batchgen.client batchgen.buyer"
+    code = f"""
+import sys
+from batchgen.cli import call
+assert call(["plan", {str(path)!r}]) == 0
+print(*(name for name in {heavy.split()!r} if name in sys.modules))
+"""
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == ""

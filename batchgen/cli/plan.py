@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from batchgen import journal, report
-from batchgen.buyer import Limits
 from batchgen.cli import exits, settings
 from batchgen.cli.colour import say
 from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
@@ -22,7 +21,7 @@ from batchgen.findings import render
 from batchgen.forecast import Forecast, render_time
 from batchgen.models import Price
 from batchgen.money import Micros, plain
-from batchgen.profile import TIERS, WAVESPEED, Profile, profile_for
+from batchgen.profile import TIERS, WAVESPEED, Limits, Profile, profile_for
 from batchgen.readers import sources
 from batchgen.records import Record
 from batchgen.scalars import Rate

@@ -15,7 +15,6 @@ import anyio
 import click
 
 from batchgen import moves, report
-from batchgen.buyer import Limits
 from batchgen.cli import exits, question, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
@@ -43,7 +42,7 @@ from batchgen.findings import render
 from batchgen.journal import NAME, Journal
 from batchgen.money import Micros, dollars, plain
 from batchgen.plan import Retry
-from batchgen.profile import profile_for, profile_of
+from batchgen.profile import Limits, profile_for, profile_of
 from batchgen.progress import observers
 from batchgen.readers import sources
 from batchgen.recorder import Recorder

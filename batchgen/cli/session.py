@@ -15,7 +15,6 @@ import httpx
 from batchgen import __version__
 from batchgen.audit import Auditor
 from batchgen.billing import overdue
-from batchgen.buyer import Limits
 from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.errors import ApiError, JournalError, Unavailable
@@ -26,7 +25,7 @@ from batchgen.money import Micros, dollars
 from batchgen.pace import Pace
 from batchgen.perform import Local
 from batchgen.plan import Policy
-from batchgen.profile import Profile
+from batchgen.profile import Limits, Profile
 from batchgen.recorder import Observer, Recorder
 from batchgen.repairs import take_in
 from batchgen.runner import Runner, Tasks

@@ -28,14 +28,13 @@ from typing import Any, Literal
 
 import anyio
 
-from batchgen.buyer import Limits
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk
 from batchgen.journal import Journal
 from batchgen.manifest import load
 from batchgen.models import catalog
 from batchgen.plan import Policy, Retry
-from batchgen.profile import SANDBOX
+from batchgen.profile import SANDBOX, Limits
 from batchgen.report import exit_code
 from batchgen.sandbox.launch import launch
 from batchgen.tally import Tally

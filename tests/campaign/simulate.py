@@ -26,7 +26,6 @@ from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from batchgen import moves
-from batchgen.buyer import Limits
 from batchgen.cli.exits import single
 from batchgen.cli.session import (
     Account,
@@ -42,7 +41,7 @@ from batchgen.events import OutputsMissing
 from batchgen.journal import NAME, Journal
 from batchgen.models import catalog
 from batchgen.plan import Policy
-from batchgen.profile import WAVESPEED
+from batchgen.profile import WAVESPEED, Limits
 from batchgen.recorder import Recorder
 from batchgen.report import exit_code
 from batchgen.runner import Runner
