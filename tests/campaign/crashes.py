@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from batchgen.buyer import Limits
+from batchgen.profile import Limits
 
 from .disk import IMAGES, Image, Twist
 from .oracle import Violation
