@@ -15,7 +15,7 @@ import anyio
 import click
 
 from batchgen import moves, report
-from batchgen.cli import exits, question, results, settings
+from batchgen.cli import checks, exits, question, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
 from batchgen.cli.order import (
@@ -272,6 +272,12 @@ class _Run:
             _tell(f"note: {note}")
         async with connected(account, pace, self._world) as client:
             funds = await first_contact(client, account, _tell)
+            records = self._journal.records if self._journal else ()
+            await checks.key(client, self._tally, records, account, _tell)
+            if self._order.plan.to_buy and self._order.manifest.written.price is None:
+                await checks.prices(
+                    client, self._order.tasks(), self._order.models, _tell
+                )
             self._ask(cap, funds)
             journal = self._open()
             check_endpoint(self._tally, account)

@@ -44,6 +44,8 @@ class Pages:
             price = model.price.of({**model.identity_defaults, **inputs})
         except (TypeError, ValueError, ArithmeticError):
             return refusal(400, "inputs do not make a price")
+        if "price_more" in met(request.scope):
+            price += price // 2
         amount = float(plain(price))
         if request.url.path.endswith("pricing"):
             data = {"model_id": name, "unit_price": amount, "currency": "USD"}

@@ -102,6 +102,7 @@ list_deleted_rows       what was deleted stands there as `deleted`
 price_404               not found
 price_500               500
 price_html              502 of a gateway, HTML
+price_more              half as much again as the catalog says
 
 # balance
 balance_401             the key is not known
