@@ -171,6 +171,8 @@ class StateFile:
             parents = {self.folder.parent, *(made.parent for made in self._made)}
             for folder in (self.folder, *parents):
                 self._disk.sync_folder(folder)
+            with suppress(OSError):  # perhaps not ours, and not to be opened
+                self._disk.sync_folder(self.folder.parent.parent)
             self._named = True
 
     def _cut_back(self, error: OSError) -> None:

@@ -25,16 +25,8 @@ from campaign import crashes, failures
 from campaign.disk import SimulatedDisk
 from campaign.oracle import KEY
 from campaign.provider import Provider, Swarm
-from campaign.simulate import (
-    MODEL,
-    PROFILE,
-    Scenario,
-    deterministic,
-    explain,
-    play,
-    run,
-    shrunk,
-)
+from campaign.simulate import explain, night, play, run, shrunk
+from campaign.stage import MODEL, PROFILE, Scenario, deterministic
 from campaign.world import Machine
 
 SEEDS = 12
@@ -61,6 +53,15 @@ def test_two_thousand_seeds_break_no_law(part: int) -> None:
         if result.problem
     ]
     assert problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_night_of_many_clips_costs_as_many_charges() -> None:
+    result = night(400, seed=77)
+    assert result.problem == ""
+    assert result.crashes >= 1
+    assert result.charges == result.tasks == 400
 
 
 def fingerprint(seed: int) -> str:
@@ -222,3 +223,11 @@ def test_nothing_is_bought_from_a_service_that_does_not_tell_the_time() -> None:
             await first_contact(client, account, print)
 
     on_a_machine({"read-garbage": 1.0}, -7200, work)
+
+
+def test_folders_that_a_dead_session_made_survive_the_next_power_loss() -> None:
+    deaths = (
+        crashes.Death(3, "after", "all", kill=True),
+        crashes.Death(60, "", "none"),
+    )
+    assert crashes.drill(deaths).result.problem == ""

@@ -19,7 +19,7 @@ from pathlib import Path
 from .crashes import SEED, TASKS, Drill, calls
 from .disk import Twist
 from .oracle import Violation
-from .simulate import Result, staged
+from .stage import Result, staged
 from .world import Fuse
 
 KINDS = (

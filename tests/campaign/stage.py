@@ -1,0 +1,493 @@
+"""One scenario on one machine: its sessions, its deaths, and the end.
+
+What `batchgen run` does is repeated here, from the journal to the last record; all
+the parts are the real ones.
+"""
+
+import random
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+from trio._core import _run as scheduler
+from trio.testing import MockClock
+
+from batchgen import moves
+from batchgen.cli.exits import single
+from batchgen.cli.session import (
+    Account,
+    Session,
+    Terms,
+    check_endpoint,
+    connected,
+    first_contact,
+)
+from batchgen.disk import Disk
+from batchgen.errors import BatchgenError, JournalLocked
+from batchgen.events import OutputsMissing
+from batchgen.journal import NAME, Journal
+from batchgen.models import catalog
+from batchgen.plan import Policy
+from batchgen.profile import WAVESPEED, Limits
+from batchgen.recorder import Recorder
+from batchgen.report import exit_code
+from batchgen.runner import Runner
+from batchgen.state import Status
+from batchgen.tally import Tally
+from batchgen.tasks import Task
+from batchgen.world import World
+
+from . import provider as service
+from .disk import IMAGES, Died
+from .oracle import KEY, Oracle, Violation
+from .provider import PRICE, Provider, Swarm
+from .replay import Broken, Story, tell
+from .world import CONNECTIONS, DOWNLOADS, Fuse, Machine
+
+MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
+DAY = 86_400.0
+PROFILE = replace(
+    WAVESPEED,
+    name="simulated",
+    accept_settle=service.ACCEPT_SETTLE,
+    list_settle=service.LIST_SETTLE,
+    window_before=30,
+    poll_first=1,
+    poll_every=1,
+    poll_longest=4,
+    patience=15,
+    endurance=300,
+    drop_grace=10,
+    rate_pause=3,
+    backoff_longest=8,
+    loopback=True,
+)
+FAULTS = (
+    *service.SUBMISSIONS, *service.READINGS, *service.LISTS, *service.OUTCOMES,
+    *CONNECTIONS, *DOWNLOADS, "list-lag", "read-404", "write-error", "short-write",
+    "crash", "power-loss", "disk-full", "clock-jump", "edit", "interrupt", "second",
+    "foreign", "foreign-twin", "hidden-inputs",
+)  # fmt: skip
+CRASHES = (1, 1, 1, 2, 2, 3, 5)
+ABSENT = Policy(retry=frozenset({"absent"}))
+BEYOND = {"wrong-id"}  # an id that lies proves nothing: then nothing is bought anew
+NO_CLIP = {"refused", "no-credit", "fails", "moderated", "vanishes", "hidden-inputs"}
+
+
+class Quiet:
+    """An observer that keeps the last words."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def event(self, event: object, tally: Tally) -> None:
+        """Nothing."""
+
+    def notice(self, text: str) -> None:
+        """Keep it."""
+        self.notices.append(text)
+
+    def received(self, count: int) -> None:
+        """Nothing."""
+
+    def alive(self, tally: Tally) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Witnessed(Journal):
+    """A journal whose promises somebody writes down."""
+
+    machine: Machine
+
+    async def durable(self, n: int) -> None:
+        """Remember what was promised."""
+        await super().durable(n)
+        self.machine.acknowledged = max(self.machine.acknowledged, n)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a seed draws.
+
+    `rates` maps a fault to how often it strikes; the minimal scenario has none.
+    """
+
+    seed: int
+    rates: dict[str, float]
+
+    @classmethod
+    def of(cls, seed: int) -> "Scenario":
+        """A random subset of the faults with random rates."""
+        chance = random.Random(seed)  # noqa: S311 - reproducible
+        share = chance.choice((0.05, 0.15, 0.3, 0.6))
+        names = [name for name in FAULTS if chance.random() < share]
+        if chance.random() < 0.8:
+            names.append("crash")
+        rates = {name: chance.choice((0.05, 0.2, 0.5)) for name in names}
+        return cls(seed, rates)
+
+    def without(self, fault: str) -> "Scenario":
+        """The same without one fault."""
+        kept = {name: rate for name, rate in self.rates.items() if name != fault}
+        return Scenario(self.seed, kept)
+
+
+@dataclass
+class Result:
+    """What came of a scenario."""
+
+    seed: int
+    problem: str = ""
+    journal: bytes = b""
+    sessions: int = 0
+    crashes: int = 0
+    charges: int = 0
+    tasks: int = 0
+    hours: float = 0.0
+    trace: list[str] = field(default_factory=list)
+
+
+class Play:
+    """One scenario on one machine."""
+
+    def __init__(self, scenario: Scenario, root: Path) -> None:
+        self.scenario = scenario
+        self.chance = chance = random.Random(f"play {scenario.seed}")  # noqa: S311
+        self.swarm = Swarm(scenario.seed, scenario.rates)
+        self.provider = Provider(
+            self.swarm,
+            anyio.current_time,
+            random.Random(chance.random()),  # noqa: S311
+            offset=chance.choice((0.0, 0.0, 90.0, -7200.0)),
+            hides_inputs="hidden-inputs" in scenario.rates,
+        )
+        self.root = root
+        self.machine = Machine(root, self.swarm, self.provider, chance)
+        self.folder = root / "outputs" / "run"
+        self.tasks = [task_of(n % 3, n // 3 + 1) for n in range(chance.randint(1, 7))]
+        self.limits = Limits(chance.choice((1, 2, 4, 8)), chance.choice((None, 30)))
+        self.policy = chance.choice((Policy(), ABSENT))
+        if BEYOND & set(scenario.rates):
+            self.policy = Policy()
+        self.cap = chance.choice((None, PRICE * (len(self.tasks) - 1), PRICE * 20))
+        self.oracle = Oracle(self.provider, self._durable, max(1, self.limits.submits))
+        self.provider.on_charge = self._guard(self.oracle.on_charge)
+        self.machine.on_request = self._guard(self.oracle.on_request)
+        self.result = Result(scenario.seed)
+        self.problem: BaseException | None = None
+        self.observer = Quiet()
+        self._inside = False
+
+    def _durable(self) -> bytes:
+        return self.machine.disk.durable(self.folder / NAME)
+
+    def _guard(self, check: Any) -> Any:
+        """A law that is broken inside the client must not be taken for its trouble."""
+
+        def checked(value: Any) -> None:
+            try:
+                check(value)
+            except (Violation, Broken) as error:
+                self.problem = self.problem or error
+                self.machine.die()
+                raise Died from error
+
+        return checked
+
+    async def perform(self) -> Result:
+        """All sessions, and then the end."""
+        rates = self.scenario.rates
+        crashes = self.chance.choice(CRASHES) if "crash" in rates else 0
+        for _ in range(crashes):
+            await self._session(self._fuse())
+            self._edit()
+        if not crashes:
+            await self._session(Fuse())
+        self.swarm.calm = True
+        if not self._may_be_absent():
+            await anyio.sleep(2 * service.ACCEPT_SETTLE)
+        await self._session(Fuse())
+        if not BEYOND & set(rates):
+            self.policy = ABSENT
+        story = await self._session(Fuse())
+        whole = not (NO_CLIP & set(rates) | BEYOND & set(rates)) and self.cap in (
+            None,
+            PRICE * 20,
+        )
+        self.oracle.progress(self.tasks, story, whole=whole)
+        return self._finished()
+
+    def _finished(self) -> Result:
+        result = self.result
+        result.charges = sum(row.ours for row in self.provider.ledger)
+        result.tasks = len(self.tasks)
+        result.hours = anyio.current_time() / 3600
+        return result
+
+    def _may_be_absent(self) -> bool:
+        return "absent" in self.policy.retry
+
+    def _fuse(self) -> Fuse:
+        if self.chance.random() < 0.25:
+            return Fuse(at=self.chance.uniform(0, 40))
+        steps = round(self.chance.triangular(1, 260, 20))
+        return Fuse(steps=steps, twist=self.chance.choice(("", "", "half", "after")))
+
+    def _edit(self) -> None:
+        """A person changes the manifest, or the clock, between two sessions."""
+        chance = self.chance
+        if self.swarm.strikes("edit") or self.swarm.strikes("edit"):
+            match chance.randrange(3):
+                case 0 if len(self.tasks) > 1:
+                    self.tasks.pop(chance.randrange(len(self.tasks)))
+                case 1:
+                    self.tasks.append(task_of(chance.randrange(5), 9))
+                    ids = {task.id: task for task in self.tasks}
+                    self.tasks = list(ids.values())
+                case _:
+                    n = chance.randrange(len(self.tasks))
+                    slug = f"renamed-{chance.randrange(100)}"
+                    self.tasks[n] = replace(
+                        self.tasks[n], slug=slug, output=f"{slug}.mp4"
+                    )
+        if self.swarm.strikes("foreign"):
+            body = {"prompt": "not ours", "duration": 3}
+            self.provider.somebody_else(body, MODEL)
+
+    # One session.
+
+    async def _session(self, fuse: Fuse) -> Story:
+        """Run a process to its end, or to its death; then judge what is left."""
+        before = tell(self._durable())
+        self._inside = False
+        self.oracle.expect(self.tasks)
+        self.result.sessions += 1
+        world = self.machine.start(fuse)
+        died = await self._lived(world)
+        if self.problem:
+            raise self.problem
+        path = self.folder / NAME
+        acknowledged = self.machine.acknowledged
+        if died:
+            self.result.crashes += 1
+            self._restart()
+        state = path.read_bytes() if path.exists() else b""
+        files = self.folder / "videos"
+        story = self.oracle.check(state, acknowledged, files=files)
+        if died:
+            self.oracle.doubts(before, story)
+        return story
+
+    def _restart(self) -> None:
+        power = self.swarm.strikes("power-loss")
+        self.machine.restart(self.chance.choice(IMAGES), power_loss=power)
+
+    async def _lived(self, world: World) -> bool:
+        """Whether the process died before its session ended."""
+        try:
+            with anyio.fail_after(DAY):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._disturb)
+                    try:
+                        await self._process(world)
+                    except BatchgenError as error:
+                        self._note(f"ended: {error}")
+                    group.cancel_scope.cancel()
+        except TimeoutError:
+            raise Violation("I18: a session did not end within a day") from None
+        except BaseExceptionGroup as errors:
+            if self.machine.disk.dead:
+                return True
+            if not isinstance(single(errors), BatchgenError):
+                raise
+            self._note(f"ended: {single(errors)}")
+        except Died:
+            return True
+        held = self.machine.disk.held
+        if held:
+            raise Violation(f"a session left files open: {held}")
+        return False
+
+    async def _disturb(self) -> None:
+        """Whatever comes from outside while a session runs."""
+        moments: list[tuple[float, str]] = []
+        if self.machine.fuse.at is not None:
+            moments.append((self.machine.fuse.at, "death"))
+        for name in ("disk-full", "clock-jump", "interrupt", "second", "foreign-twin"):
+            moments += [
+                (self.chance.uniform(0, 30), name)
+                for _ in range(2)
+                if self.swarm.strikes(name) or self.swarm.strikes(name)
+            ]
+        began = anyio.current_time()
+        for moment, name in sorted(moments):
+            await anyio.sleep_until(began + moment)
+            self._happen(name)
+
+    def _happen(self, name: str) -> None:
+        self._note(name)
+        match name:
+            case "death":
+                self.machine.die()
+            case "disk-full":
+                self.machine.full_until = anyio.current_time() + 20
+            case "clock-jump":
+                self.machine.skew += self.chance.choice((-90_000, -3600, -5, 5, 3600))
+            case "interrupt":
+                self.machine.interrupt()
+            case "second":
+                self._second_runner()
+            case "foreign-twin":
+                body = dict(self.chance.choice(self.tasks).input)
+                self.provider.somebody_else(body, MODEL)
+            case _:
+                raise AssertionError(name)
+
+    def _second_runner(self) -> None:
+        """I9: nobody else gets in while somebody is in."""
+        if not self._inside or self.machine.disk.dead:
+            return
+        try:
+            Journal.open(self.folder, World(disk=Disk())).close()
+        except JournalLocked:
+            return
+        self.problem = Violation("I9: two processes hold one run")
+        self.machine.die()
+
+    async def _process(self, world: World) -> None:
+        """What `batchgen run` does, from the journal to the last record."""
+        account = Account("https://sim.test", KEY, PROFILE)
+        models = catalog()
+        tasks = list(self.tasks)
+        async with connected(account, (1000, 1.0), world) as client:
+            await first_contact(client, account, self._note)
+            with Witnessed.open(self.folder, world) as journal:
+                journal.machine = self.machine
+                self._inside = True
+                tally = Tally.of(journal.records)
+                tally.want(task.id for task in tasks)
+                check_endpoint(tally, account)
+                await self._tidy(journal, tally, world)
+                missing = list(self._missing(tally))
+                terms = Terms(self.policy, self.limits, self.cap, "digest")
+                session = Session(
+                    account, terms, client, journal, tally, self.observer, world
+                )
+                runner = await session.run(
+                    lambda: tasks, missing, models, lambda r: _ending(r, tally)
+                )
+                self._inside = False
+        if runner.bugs:
+            raise Violation(f"a bug: {runner.bugs[0]}")
+        if runner.failure is not None:
+            self._note(f"failure: {runner.failure}")
+
+    async def _tidy(self, journal: Journal, tally: Tally, world: World) -> None:
+        tasks, states = self.tasks, dict(tally.states)
+        recorder = Recorder(journal, tally, self.observer)
+        plans = list(moves.renamed(tasks, states))
+        for relocation in list(moves.relocations(tasks, states)):
+            moved = moves.carry_out(self.folder / "videos", relocation, world.disk)
+            if moved is not None:
+                await recorder.write(moved)
+        for plan in plans:
+            await recorder.write(plan)
+
+    def _missing(self, tally: Tally) -> Iterator[OutputsMissing]:
+        videos = self.folder / "videos"
+        for task in self.tasks:
+            state = tally.states.get(task.id)
+            if state is None or state.status is not Status.DONE:
+                continue
+            gone = [f.name for f in state.files if not (videos / f.name).exists()]
+            if gone:
+                yield OutputsMissing(task=task.id, names=tuple(gone))
+
+    def _note(self, text: str) -> None:
+        text = text.replace(str(self.root), "")
+        self.result.trace.append(f"{anyio.current_time():9.3f} {text}")
+
+
+def _ending(runner: Runner, tally: Tally) -> Any:
+    stop = runner.stopped
+    return exit_code(tally.counts, stop.reason if stop else None)
+
+
+def task_of(prompt: int, take: int) -> Task:
+    """One clip; takes of one prompt have equal bodies."""
+    body = {"prompt": f"boat {prompt}", "duration": 3}
+    model = catalog().find(MODEL)
+    assert model is not None
+    slug = f"boat-{prompt}-{take}"
+    return Task(
+        id=model.identity(body, take)[:32],
+        slug=slug,
+        model=MODEL,
+        input=body,
+        take=take,
+        price=PRICE,
+        seconds=3,
+        labels={},
+        output=f"{slug}.mp4",
+    )
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Trio's scheduler with dice of ours."""
+    before, state = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate()  # noqa: SLF001
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
+    scheduler._r.seed(seed)  # noqa: SLF001
+    try:
+        with warnings.catch_warnings():
+            # Whoever dies leaves generators of httpx unfinished.
+            warnings.filterwarnings("ignore", "Async generator", ResourceWarning)
+            yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]  # noqa: SLF001
+        scheduler._r.setstate(state)  # noqa: SLF001
+
+
+def staged(seed: int, make: Callable[[Path], Play]) -> Result:
+    """Run a play on a machine of its own; its result, with what went wrong."""
+    with tempfile.TemporaryDirectory(dir=_memory(), prefix="batchgen-") as folder:
+        kept: list[Play] = []
+
+        async def main() -> Result:
+            kept.append(make(Path(folder)))
+            return await kept[0].perform()
+
+        with deterministic(seed):
+            try:
+                return anyio.run(
+                    main,
+                    backend="trio",
+                    backend_options={"clock": MockClock(autojump_threshold=0)},
+                )
+            except (Exception, Died) as error:  # noqa: BLE001 - it is a finding
+                return _broken(kept[0], kept[0].problem or error)
+
+
+def _broken(found: Play, error: BaseException) -> Result:
+    result = found.result
+    result.problem = str(error)
+    if not isinstance(error, Violation | Broken):
+        result.problem = "".join(traceback.format_exception(error))
+    path = found.folder / NAME
+    result.journal = path.read_bytes() if path.exists() else b""
+    result.trace += found.observer.notices
+    return result
+
+
+def _memory() -> str | None:
+    """A folder that is not on a platter, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
