@@ -79,10 +79,10 @@ def accepted(answer: Answer) -> Prediction:
     data = envelope.get("data") if envelope else None
     if not (200 <= answer.http < 300 and isinstance(data, dict)):  # noqa: PLR2004
         _in_doubt(answer, message)
-    name = data.get("id")
-    if not (isinstance(name, str) and _ID.fullmatch(name)):
+    found = prediction(data)
+    if not found.id:
         _in_doubt(answer, "an answer without a prediction id")
-    return prediction(data)
+    return found
 
 
 def _refuse(answer: Answer, envelope: dict[str, Any] | None, message: str) -> None:
@@ -148,7 +148,7 @@ def prediction(data: Mapping[str, Any]) -> Prediction:
     raw = data.get("outputs")
     listed = (raw if isinstance(raw, list) else [raw] if raw else [])[:_MOST_OUTPUTS]
     return Prediction(
-        id=_text(data.get("id")),
+        id=_identity(data.get("id")),
         model=_text(data.get("model")),
         meaning=STATUS_WORDS.get(word, "waiting"),
         word=word,
@@ -163,6 +163,11 @@ def prediction(data: Mapping[str, Any]) -> Prediction:
         created_at=str(data.get("created_at") or ""),
         inputs=inputs if isinstance(inputs, dict) and inputs else None,
     )
+
+
+def _identity(value: object) -> str:
+    """A prediction's id, or nothing: what has another form could be a path."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
 def output(item: object) -> Output:

@@ -533,7 +533,9 @@ async def test_a_service_with_shorter_pages_is_read_to_its_end() -> None:
     assert await history([first, second]) == {f"p{number}" for number in range(60)}
 
 
-@pytest.mark.parametrize("odd", [None, "p7", {"id": None}, {"model": MODEL}, []])
+@pytest.mark.parametrize(
+    "odd", [None, "p7", {"id": None}, {"id": "../p7"}, {"model": MODEL}, []]
+)
 async def test_a_row_that_cannot_be_read_makes_a_history_inconclusive(
     odd: object,
 ) -> None:
