@@ -1,29 +1,38 @@
 """A task: one generation fully spelled out."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from batchgen.findings import Place
 from batchgen.models import Catalog, Model, catalog
+from batchgen.models.canonical import digest
 from batchgen.money import Micros, plain
+
+REF = re.compile("sha256:[0-9a-f]{64}")
+"""A reference: a picture by its content, or an element by what it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One clip to buy.
+    """One clip to buy, or one element that clips show.
 
     Attributes:
         id: identity, 32 hex characters: a hash of model, input and take.
         slug: the name people see; unique inside a manifest.
         model: full id of the model.
-        input: the request body as it is sent.
+        input: the request body; pictures of this disk and elements of this run stand
+            in it as references, which are exchanged just before it is sent.
         take: 1 for the first; further takes of one input count up.
         price: upper bound of the charge, micro-dollars.
         seconds: length of the clip.
         labels: axis ids, label columns and `labels`.
-        output: file name below the run's videos folder, with `/` between folders.
+        output: file name below the run's videos folder, with `/` between folders;
+            empty for an element.
         place: where the author wrote it; None once it comes from a journal.
+        files: reference of a picture -> its absolute path; empty once the task comes
+            from a journal.
     """
 
     id: str
@@ -36,6 +45,34 @@ class Task:
     labels: Mapping[str, str]
     output: str
     place: Place | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Literal["clip", "element"]:
+        """What comes of it."""
+        model = catalog().find(self.model)
+        return "element" if model and model.kind == "elements" else "clip"
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """References of the elements that have to be made before it."""
+        return tuple(
+            one["element_id"]
+            for one in self.input.get("element_list") or ()
+            if isinstance(one, Mapping) and is_ref(one.get("element_id"))
+        )
+
+    @property
+    def ref(self) -> str:
+        """How clips name this element; its first 32 hex characters are the id."""
+        model = catalog().find(self.model)
+        fields = model.canonical(self.input) if model else self.input
+        return f"sha256:{digest(self.model, fields, self.take)}"
+
+
+def is_ref(value: object) -> bool:
+    """Whether a value stands for a picture or an element of this run."""
+    return isinstance(value, str) and REF.fullmatch(value) is not None
 
 
 def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:

@@ -75,6 +75,8 @@ class Expansion:
         count: tasks, takes included.
         price: what they cost, micro-dollars.
         seconds: how long they are.
+        elements: tasks that make what the others show, in written order; they are
+            not among those that it yields, and not in the counts.
         findings: errors, warnings and notes.
     """
 
@@ -83,6 +85,7 @@ class Expansion:
     ) -> None:
         self.manifest = manifest
         self.count = self.price = self.seconds = 0
+        self.elements: list[Task] = []
         self._live = live
         self._limit = max_tasks
         self._variants = Variants(manifest, catalog)

@@ -125,8 +125,10 @@ class Order:
             raise ManifestError([origin.error("bad-time", message, label)])
 
     def tasks(self) -> Iterator[Task]:
-        """The selected tasks, lazily and in order."""
-        return (task for task in self._expansion() if task.id in self.chosen)
+        """The selected tasks, lazily and in order; elements before what shows them."""
+        found = self.expansion.elements if self.expansion else []
+        yield from (task for task in found if task.id in self.chosen)
+        yield from (task for task in self._expansion() if task.id in self.chosen)
 
     def _expansion(self) -> Expansion:
         return check(

@@ -64,6 +64,8 @@ class Model:
         absent: fields that an edition lists and `schema` does not: the service
             would drop them and charge.
         fields: every field of `schema` and `absent`.
+        media: where pictures stand, and their limits (`x-media`); the items of a list
+            have the step `*`: `("image",)`, `("images", "*")`.
     """
 
     id: str
@@ -85,6 +87,9 @@ class Model:
 
     absent: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     fields: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    media: Mapping[tuple[str, ...], Mapping[str, Any]] = field(
+        init=False, repr=False, compare=False
+    )
     _sound: Mapping[str, Callable[[Any], bool]] = field(
         init=False, repr=False, compare=False
     )
@@ -108,6 +113,7 @@ class Model:
         sent = {name: self.identity_defaults[name] for name in self.send}
         object.__setattr__(self, "absent", absent)
         object.__setattr__(self, "fields", fields)
+        object.__setattr__(self, "media", dict(_media(fields)))
         object.__setattr__(self, "_sound", quick)
         object.__setattr__(self, "_sent", sent)
         across = tuple(
@@ -226,3 +232,15 @@ class Model:
             if key in self.fields:
                 message = f"`{key}` is a field of its own and may not hide in extra"
                 yield Mistake(("extra", key), "extra-field", message)
+
+
+def _media(
+    fields: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Paths of the fields that hold pictures."""
+    for name, schema in fields.items():
+        items = schema.get("items", {})
+        if "x-media" in schema:
+            yield (name,), schema["x-media"]
+        if "x-media" in items:
+            yield (name, "*"), items["x-media"]
