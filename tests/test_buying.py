@@ -1,5 +1,6 @@
 """What a purchase promises: a real client, a real file, a make-believe world."""
 
+import re
 import socket
 import threading
 import time
@@ -23,15 +24,14 @@ def provider(submitted: Script) -> Script:
     """A service whose clips all fail and whose history is empty."""
 
     def script(peer: socket.socket, request: bytes) -> None:
-        path = request.split(b" ")[1].decode() if request else "/predictions"
-        if path.endswith("/predictions"):
-            data: object = {"items": [], "page": {}}
-        elif path.endswith("/result"):
-            name = path.split("/")[-2]
-            data = {"id": name, "status": "failed", "error": "content policy"}
-        else:
+        path = request.split(b" ")[1].decode() if request else ""
+        data: object = {"items": [], "page": {}}
+        if is_submission(request):
             submitted(peer, request)
             return
+        if path.endswith("/result"):
+            name = path.split("/")[-2]
+            data = {"id": name, "status": "failed", "error": "content policy"}
         peer.sendall(reply(200, {"code": 200, "data": data}, CLOSE))
 
     return script
@@ -47,11 +47,13 @@ def accepts(name: str, after: float = 0) -> Script:
     return submitted
 
 
+def is_submission(request: bytes) -> bool:
+    """A model is what is bought from; the history and the bills are only read."""
+    return bool(re.match(rb"POST /api/v3/\S+/text-to-video ", request))
+
+
 def submissions(server: Server) -> int:
-    return sum(
-        request.startswith(b"POST ") and b"/api/v3/predictions " not in request
-        for request in server.requests
-    )
+    return sum(map(is_submission, server.requests))
 
 
 def events(story: Story, manifest: Path) -> list[object]:

@@ -14,6 +14,7 @@ from batchgen.answers import when as moment
 from batchgen.client import Client
 from batchgen.errors import Unavailable
 from batchgen.events import (
+    AttemptAccepted,
     AttemptStarted,
     AttemptUncertain,
     Event,
@@ -286,6 +287,10 @@ def test_a_short_settle_time_narrows_the_window() -> None:
 # The settlement: a real journal, a history that answers as the service would.
 
 
+LOCKED = -1000
+"""A number of looks: the history is shown to nobody."""
+
+
 class Account(Client):
     """An account whose history is `rows`, filtered as the service filters it."""
 
@@ -297,6 +302,8 @@ class Account(Client):
         self, model: str, since: datetime, until: datetime
     ) -> list[Prediction]:
         await anyio.sleep(self.pause)
+        if self.looks == LOCKED:
+            raise Unavailable("this key may not look", http=403)
         self.looks -= 1
         if self.looks < 0:
             return []
@@ -356,12 +363,14 @@ async def settled(
     stopped: bool = False,
     looks: int = 1000,
     beside: bool = False,
+    earlier: Sequence[Event] = (),
 ) -> list[str]:
     """What is written down about one lost submission, by the names of the events.
 
     `clock` is what our clock shows, in seconds after noon; `offset` is how far the
     service is ahead of it; after so many `looks` the history shows nothing; `beside`
-    is another look that begins while the first one is at it.
+    is another look that begins while the first one is at it; `earlier` is what the
+    state file knows before.
     """
     world = World(now=lambda: at(clock))
     stopping = anyio.Event()
@@ -373,7 +382,7 @@ async def settled(
         client.rows, client.clock_offset, client.looks = rows, offset, looks
         with Journal.open(folder, world) as journal:
             recorder = Recorder(journal, Tally(), Quiet())
-            for event in LOST:
+            for event in (*earlier, *LOST):
                 await recorder.write(event)
             settlement = Settlement(
                 recorder,
@@ -390,7 +399,34 @@ async def settled(
                         group.start_soon(settlement.look)
                         group.start_soon(settlement.wait_and_look, stopping)
                     await settlement.wait_and_look(stopping)
-    return [record.event.t for record in read(folder)[len(LOST) :]]
+    return [record.event.t for record in read(folder)[len(earlier) + len(LOST) :]]
+
+
+OTHER = "b" * 32
+OURS: tuple[Event, ...] = (
+    LOST[0].model_copy(update={"task": OTHER, "slug": "cat-2", "output": "cat-2.mp4"}),
+    AttemptStarted(task=OTHER, attempt=1, reserve=100),
+    AttemptAccepted(task=OTHER, attempt=1, prediction="p", via="answer"),
+)
+"""A clip of the same body that was bought and is known."""
+
+
+@pytest.mark.anyio
+async def test_what_another_task_owns_is_not_adopted(tmp_path: Path) -> None:
+    found = await settled(tmp_path, row("p", 0.5), earlier=OURS)
+    assert "AttemptAccepted" not in found
+
+
+@pytest.mark.anyio
+async def test_a_history_that_does_not_show_what_is_ours_proves_nothing(
+    tmp_path: Path,
+) -> None:
+    assert await settled(tmp_path, earlier=OURS) == []
+
+
+@pytest.mark.anyio
+async def test_a_history_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
+    assert await settled(tmp_path, looks=LOCKED) == []
 
 
 @pytest.mark.anyio

@@ -221,6 +221,7 @@ def test_news_of_an_older_attempt_settles_it_and_leaves_the_status_alone(
         (started(), accepted(2)),
         (started(), uncertain(), started(2), refused(1)),
         (started(), uncertain(), started(2), absent(1), accepted(1)),
+        (started(), uncertain(), started(2), accepted(1), absent(1)),
         (started(), CostSettled(task=TASK, attempt=2, amount=1)),
         (started(), accepted(), accepted(prediction="p2")),
     ],

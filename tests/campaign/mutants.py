@@ -74,10 +74,15 @@ def killed(mutation: Mutation, root: Path) -> tuple[bool, str]:
 def main(argv: Sequence[str]) -> int:
     """Try every mutation; 1 if one survived."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign mutants")
-    parser.add_argument("--only", default="", help="words of a name or a file")
+    parser.add_argument("--only", default="", help="parts of names or files, by commas")
     parser.add_argument("--jobs", type=int, default=2)
     flags = parser.parse_args(argv)
-    chosen = [one for one in MUTATIONS if flags.only in f"{one.name} {one.file}"]
+    words = flags.only.split(",")
+    chosen = [
+        one
+        for one in MUTATIONS
+        if any(word in f"{one.name} {one.file}" for word in words)
+    ]
     began, survivors = time.monotonic(), 0
     trees: SimpleQueue[Path] = SimpleQueue()
 
@@ -96,6 +101,12 @@ def main(argv: Sequence[str]) -> int:
     ):
         for number in range(flags.jobs):
             trees.put(copy(Path(folder) / str(number)))
+        # Only tests that pass on the whole code can say anything about broken code.
+        files = " ".join(sorted({test for one in chosen for test in one.tests.split()}))
+        code, word = tested(copy(Path(folder) / "whole"), files)
+        if code:
+            print(f"the tests fail before anything is broken: {word}")
+            return 2
         for one, (dead, word) in zip(chosen, pool.map(attempt, chosen), strict=True):
             survivors += not dead
             verdict = "killed" if dead else "SURVIVED"

@@ -127,12 +127,11 @@ MUTATIONS = (
         STORY,
     ),
     Mutation(
-        "checked only before the wait",
+        "the cap is not asked",
         "buyer.py",
-        "        if self._closed or not self._affordable(step.task):\n"
-        "            return None\n",
-        "",
-        f"{STORY} {BUYING}",
+        "        if ledger.covers(bound):\n",
+        "        if bound:\n",
+        "tests/test_session_money.py",
     ),
     Mutation(
         "an id with an owner is taken",
@@ -384,11 +383,12 @@ MUTATIONS = (
         SECURITY,
     ),
     Mutation(
-        "an odd answer is an error",
+        "an answer too big is an error",
         "client.py",
-        "            raise Uncertain(\n                text,",
-        "            raise Unavailable(text) from error\n"
-        "            raise Uncertain(\n                text,",
+        "except (httpx.HTTPError, OSError, TimeoutError, ApiError) as error:\n"
+        "            raise phase",
+        "except (httpx.HTTPError, OSError, TimeoutError) as error:\n"
+        "            raise phase",
         CLIENT,
     ),
     Mutation(
@@ -408,8 +408,8 @@ MUTATIONS = (
     Mutation(
         "half an id is an id",
         "answers.py",
-        "_ID.fullmatch(name)",
-        "_ID.match(name)",
+        "_ID.fullmatch(value)",
+        "_ID.match(value)",
         ANSWERS,
     ),
     Mutation(
