@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 NASTY = "</script><img src=x onerror=alert(1)>"
 MANIFEST = f"""
 name: show
+concurrency: 1
 prompt: A {{{{ product }}}} by the window, {{{{ locale }}}}. {NASTY}
 settings: {{ duration: 3 }}
 matrix:
@@ -35,7 +36,7 @@ matrix:
   locale: [de-DE, ja-JP]
   aspect_ratio: ["9:16", "16:9"]
 """
-FAULTS = "{seed: 1, rules: [{fault: fail_moderation, at: [3]}, {fault: nsfw, at: [4]}]}"
+FAULTS = "{seed: 1, rules: [{fault: fail_moderation, at: [8]}, {fault: nsfw, at: [4]}]}"
 DARK: dict[str, Any] = {"color_scheme": "dark"}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}}
 

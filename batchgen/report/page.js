@@ -314,7 +314,7 @@ function compare() {
   stop(); waiting.length = 0;
   const column = data.axes.findIndex(([name]) => name === wish.columns);
   const row = data.axes.findIndex(([name]) => name === wish.rows);
-  const others = data.axes.map((_, axis) => axis).filter((axis) => axis !== column);
+  const others = data.axes.map((_, axis) => axis).filter((axis) => axis !== column && (axis < data.named || !data.named));
   const keys = row >= 0 && row !== column ? [row] : others;
   const groups = new Map();
   for (const clip of shown) {
