@@ -181,6 +181,7 @@ class Buyer:
             phase="answered",
             error=f"answered with {event.prediction}, which is another clip's",
             window=Window(since=since, until=self._service_time()),
+            taken=True,
         )
 
     def _learn(self, event: TaskEvent) -> None:

@@ -168,13 +168,18 @@ class AttemptNotSent(_Attempt):
 
 
 class AttemptUncertain(_Attempt):
-    """It left, and no usable answer came: it may be charged."""
+    """It left, and no usable answer came: it may be charged.
+
+    `taken`: the service said yes, and only which prediction it is stays open. What a
+    history does not show is then not absent.
+    """
 
     t: Literal["AttemptUncertain"] = "AttemptUncertain"
     phase: str
     error: str
     window: Window
     evidence: str = ""
+    taken: bool = False
 
 
 class AttemptAbsent(_Attempt):

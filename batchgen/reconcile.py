@@ -24,7 +24,7 @@ class Doubt:
 
     `fingerprint` is equal for equal request bodies: doubts that share one are
     interchangeable. `since` and `until` are when it can have left us, by the
-    service's clock.
+    service's clock. One that was `taken` is never absent.
     """
 
     task: str
@@ -33,6 +33,7 @@ class Doubt:
     fingerprint: str
     since: datetime
     until: datetime
+    taken: bool = False
 
     def settled_at(self, profile: Profile) -> datetime:
         """From this moment on an empty history proves something."""

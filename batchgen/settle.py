@@ -172,6 +172,7 @@ class Settlement:
             doubt
             for doubt in after.missing
             if doubt in before.missing
+            and not doubt.taken
             and self._still_listed(doubt)
             and await self._shows_ours(doubt.model)
         ]
@@ -193,6 +194,7 @@ class Settlement:
                 fingerprint=self.fingerprint(planned.model, planned.input),
                 since=min(since, until),
                 until=max(since, until) + _DATE_STEP,
+                taken=self._tally.states[task].attempts[number - 1].taken,
             )
 
     async def _verdict(self, doubts: Sequence[Doubt]) -> Verdict | None:

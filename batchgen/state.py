@@ -113,7 +113,8 @@ class Attempt:
     """One paid submission of a task.
 
     A `stray` was found to be accepted after a newer one had begun: it is paid, so its
-    clip is fetched too. `saved` says that its files are on disk.
+    clip is fetched too. `saved` says that its files are on disk; `taken` that the
+    service said yes, without telling which prediction it is.
     """
 
     number: int
@@ -123,6 +124,7 @@ class Attempt:
     window: Window | None = None
     stray: bool = False
     saved: bool = False
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +313,7 @@ def _settled(attempts: tuple[Attempt, ...], event: TaskEvent) -> tuple[Attempt, 
     elif isinstance(event, OutputsSaved):
         new = replace(new, saved=True)
     elif isinstance(event, AttemptUncertain):
-        new = replace(new, window=event.window)
+        new = replace(new, window=event.window, taken=event.taken)
     return (*attempts[: number - 1], new, *attempts[number:])
 
 

@@ -363,14 +363,14 @@ async def settled(
     stopped: bool = False,
     looks: int = 1000,
     beside: bool = False,
-    earlier: Sequence[Event] = (),
+    events: Sequence[Event] = LOST,
 ) -> list[str]:
     """What is written down about one lost submission, by the names of the events.
 
     `clock` is what our clock shows, in seconds after noon; `offset` is how far the
     service is ahead of it; after so many `looks` the history shows nothing; `beside`
-    is another look that begins while the first one is at it; `earlier` is what the
-    state file knows before.
+    is another look that begins while the first one is at it; `events` are what the
+    state file holds before.
     """
     world = World(now=lambda: at(clock))
     stopping = anyio.Event()
@@ -382,7 +382,7 @@ async def settled(
         client.rows, client.clock_offset, client.looks = rows, offset, looks
         with Journal.open(folder, world) as journal:
             recorder = Recorder(journal, Tally(), Quiet())
-            for event in (*earlier, *LOST):
+            for event in events:
                 await recorder.write(event)
             settlement = Settlement(
                 recorder,
@@ -399,7 +399,7 @@ async def settled(
                         group.start_soon(settlement.look)
                         group.start_soon(settlement.wait_and_look, stopping)
                     await settlement.wait_and_look(stopping)
-    return [record.event.t for record in read(folder)[len(earlier) + len(LOST) :]]
+    return [record.event.t for record in read(folder)[len(events) :]]
 
 
 OTHER = "b" * 32
@@ -413,7 +413,7 @@ OURS: tuple[Event, ...] = (
 
 @pytest.mark.anyio
 async def test_what_another_task_owns_is_not_adopted(tmp_path: Path) -> None:
-    found = await settled(tmp_path, row("p", 0.5), earlier=OURS)
+    found = await settled(tmp_path, row("p", 0.5), events=(*OURS, *LOST))
     assert "AttemptAccepted" not in found
 
 
@@ -421,7 +421,7 @@ async def test_what_another_task_owns_is_not_adopted(tmp_path: Path) -> None:
 async def test_a_history_that_does_not_show_what_is_ours_proves_nothing(
     tmp_path: Path,
 ) -> None:
-    assert await settled(tmp_path, earlier=OURS) == []
+    assert await settled(tmp_path, events=(*OURS, *LOST)) == []
 
 
 @pytest.mark.anyio
@@ -432,6 +432,15 @@ async def test_a_history_that_cannot_be_read_proves_nothing(tmp_path: Path) -> N
 @pytest.mark.anyio
 async def test_a_lost_submission_that_arrived_is_adopted(tmp_path: Path) -> None:
     assert await settled(tmp_path, row("p", 0.5)) == ["AttemptAccepted"]
+
+
+@pytest.mark.anyio
+async def test_what_the_service_took_is_never_absent(tmp_path: Path) -> None:
+    """Its own row may hide behind the id that it shares with another clip."""
+    taken = (*LOST[:-1], LOST[-1].model_copy(update={"taken": True}))
+    assert await settled(tmp_path / "a", events=taken) == []
+    found = await settled(tmp_path / "b", row("p", 0.5), events=taken)
+    assert found == ["AttemptAccepted"]
 
 
 @pytest.mark.anyio

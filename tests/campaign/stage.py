@@ -76,7 +76,7 @@ FAULTS = (
 )  # fmt: skip
 CRASHES = (1, 1, 1, 2, 2, 3, 5)
 ABSENT = Policy(retry=frozenset({"absent"}))
-BEYOND = {"wrong-id"}  # an id that lies proves nothing: then nothing is bought anew
+BEYOND = {"wrong-id"}  # an id that lies proves nothing: only a person can settle it
 NO_CLIP = {"refused", "no-credit", "fails", "moderated", "vanishes", "hidden-inputs"}
 
 
@@ -176,8 +176,6 @@ class Play:
         self.tasks = [task_of(n % 3, n // 3 + 1) for n in range(chance.randint(1, 7))]
         self.limits = Limits(chance.choice((1, 2, 4, 8)), chance.choice((None, 30)))
         self.policy = chance.choice((Policy(), ABSENT))
-        if BEYOND & set(scenario.rates):
-            self.policy = Policy()
         self.cap = chance.choice((None, PRICE * (len(self.tasks) - 1), PRICE * 20))
         self.oracle = Oracle(self.provider, self._durable, max(1, self.limits.submits))
         self.provider.on_charge = self._guard(self.oracle.on_charge)
@@ -216,8 +214,7 @@ class Play:
         if not self._may_be_absent():
             await anyio.sleep(2 * service.ACCEPT_SETTLE)
         await self._session(Fuse())
-        if not BEYOND & set(rates):
-            self.policy = ABSENT
+        self.policy = ABSENT
         story = await self._session(Fuse())
         whole = not (NO_CLIP & set(rates) | BEYOND & set(rates)) and self.cap in (
             None,
