@@ -42,6 +42,7 @@ class Manifest:
         rows: tasks as rows: the file itself, or the one `prompts` names.
         tables: axes that stand in files of their own.
         warnings: what was found, and does not stop anything.
+        rehearsed: every clip is bought on one model, whatever its row says.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Manifest:
     rows: Table | Lines | None = None
     tables: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
+    rehearsed: bool = False
 
     @property
     def model(self) -> str:
@@ -159,6 +161,7 @@ def load(
     catalog: Catalog,
     live: bool,
     encoding: str | None = None,
+    model: Model | None = None,
 ) -> Manifest:
     """Read a manifest, whatever its spelling.
 
@@ -168,13 +171,14 @@ def load(
         catalog: the models there are.
         live: whether tasks would be charged for real.
         encoding: of spreadsheets that are not UTF-8.
+        model: buys every clip, whatever model and price the manifest says.
 
     Raises:
         ManifestError: with everything that is wrong with it.
     """
     suffix = path.suffix.lower()
     if suffix in readers.TABLES or suffix in readers.LINES or str(path) == "-":
-        return _load_rows(path, encoding)
+        return _load_rows(path, encoding, model)
     if suffix not in readers.DOCUMENTS:
         known = ", ".join((*readers.DOCUMENTS, *readers.TABLES, ".jsonl"))
         message = f"{path}: a manifest ends in one of {known}"
@@ -184,6 +188,8 @@ def load(
     if document is None:
         tables.rummage(readers.text_of(path, encoding), catalog.default, live=live)
         raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
+    if model is not None and isinstance(document.data, dict):
+        document.data = {**document.data, "model": model.id, "price": None}
     written, more = wording.validate(document)
     findings += more
     findings += inspection.inspect(document, catalog, live=live)
@@ -193,25 +199,34 @@ def load(
         tables.salvage(document, inspection.model_of(document, catalog), live=live)
         raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
     findings += tables.findings
-    model = catalog.find(written.model)
+    named = catalog.find(written.model)
     return Manifest(
         path,
         digest,
         written.name or names.folder(path.stem) or "run",
-        written.model_copy(update={"model": model.id if model else written.model}),
+        written.model_copy(update={"model": named.id if named else written.model}),
         document,
         tables.prompts,
         tables.axes,
         tuple(_sorted(findings)),
+        rehearsed=model is not None,
     )
 
 
-def _load_rows(path: Path, encoding: str | None) -> Manifest:
+def _load_rows(path: Path, encoding: str | None, model: Model | None) -> Manifest:
     rows = opened(path, encoding)
     if isinstance(rows, Table) and rows.findings:
         raise ManifestError(rows.findings)
     name = "" if str(path) == "-" else names.folder(path.stem) or "run"
-    return Manifest(path, readers.digest(rows.opened), name, Written(), rows=rows)
+    written = Written(model=model.id) if model else Written()
+    return Manifest(
+        path,
+        readers.digest(rows.opened),
+        name,
+        written,
+        rows=rows,
+        rehearsed=model is not None,
+    )
 
 
 def _stops(findings: list[Finding]) -> bool:

@@ -252,7 +252,7 @@ class Variants:
         return takes if isinstance(takes, int) else self.manifest.written.takes
 
     def _model(self, name: Any, price: Any, origin: Origin) -> Model | None:
-        if name is None or name == self.model.id:
+        if name is None or name == self.model.id or self.manifest.rehearsed:
             return self.model
         found = model_of(name, price, self.catalog)
         if found is None:

@@ -74,6 +74,14 @@ def _runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
     return [name for name in known_runs() if name.startswith(incomplete)]
 
 
+def _models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The aliases of all models, for the shell's completion."""
+    del ctx, param
+    from batchgen.models import catalog  # noqa: PLC0415 - heavy
+
+    return [one.alias for one in catalog() if one.alias.startswith(incomplete)]
+
+
 def _colour(ctx: click.Context, param: click.Parameter, value: str) -> str:
     from batchgen.cli.colour import wish  # noqa: PLC0415 - only when asked for
 
@@ -100,6 +108,12 @@ _SELECT = click.option(
     metavar="WHAT",
     help="A subset: 'MUG-*', locale=de-DE,hook=steam, status=failed, @picks.csv.",
 )
+_MODEL = click.option(
+    "--model",
+    metavar="ID",
+    shell_complete=_models,
+    help="Every clip on another model, in a run of its own.",
+)
 _CHOICE = _options(
     _SELECT,
     click.option(
@@ -110,6 +124,7 @@ _CHOICE = _options(
         help="The first N of the selection, bought already or not.",
     ),
     click.option("--run", "run_name", metavar="NAME", help="Another output folder."),
+    _MODEL,
     click.option(
         "--max-tasks",
         type=click.IntRange(min=1),
@@ -223,6 +238,7 @@ def report(**flags: Any) -> int:
     type=click.Path(path_type=Path, allow_dash=True),
 )
 @click.option("--encoding", metavar="E", help="Of sheets that are not UTF-8.")
+@_MODEL
 @click.option("--sandbox", is_flag=True, help="As `run --sandbox` would take it.")
 @click.option("--max-tasks", type=click.IntRange(min=1), default=10_000, metavar="N")
 @_COMMON

@@ -31,6 +31,7 @@ class Flags:
     encoding: str | None = None
     max_tasks: int = 10_000
     sandbox: bool = False
+    model: str | None = None
 
 
 @dataclass(slots=True)
@@ -180,11 +181,29 @@ def place(path: Path, settings: Settings, flags: Flags) -> Order:
         catalog=models,
         live=live,
         encoding=flags.encoding,
+        model=_rehearsal(flags.model, models),
     )
     if str(path) == "-" and not flags.run:
         raise UsageError("standard input has no name: add --run NAME", rule="no-name")
-    folder = settings.outputs / run_name(flags.run or manifest.name, live=live)
+    name = flags.run or manifest.name
+    if flags.model and not flags.run:
+        name = f"{name}.{models[flags.model].alias}"
+    folder = settings.outputs / run_name(name, live=live)
     return Order(manifest, flags, folder, live, models)
+
+
+def _rehearsal(name: str | None, models: Catalog) -> Model | None:
+    """The model of `--model`, which a run folder of its own belongs to."""
+    if name is None:
+        return None
+    model = models.find(name)
+    if model is None:
+        raise UsageError(
+            f"no model {name} in the catalog",
+            rule="unknown-model",
+            advice=f"models: {', '.join(model.alias for model in models)}",
+        )
+    return model
 
 
 def run_name(name: str, *, live: bool) -> str:

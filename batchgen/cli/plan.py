@@ -43,6 +43,7 @@ def plan(
     select: Sequence[str],
     limit: int | None,
     run_name: str | None,
+    model: str | None,
     max_tasks: int,
     encoding: str | None,
     as_tasks: bool,
@@ -53,7 +54,7 @@ def plan(
 ) -> int:
     """Show the plan."""
     env = settings.read()
-    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
+    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model)
     order = place(manifest, env, flags)
     records, now = journal.read(order.folder), World().now()
     tally = Tally.of(records)

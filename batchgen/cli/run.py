@@ -78,13 +78,14 @@ def run(
     select: Sequence[str],
     limit: int | None,
     run_name: str | None,
+    model: str | None,
     max_tasks: int,
     encoding: str | None,
     sandbox: bool,
     **wishes: Any,
 ) -> int:
     """Do what is left to do of a manifest; the exit code."""
-    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox)
+    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model)
     with contextlib.ExitStack() as stack:
         run = _Run(manifest, flags, Wishes(**wishes), stack)
         try:

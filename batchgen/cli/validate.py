@@ -21,6 +21,7 @@ def validate(
     manifests: Sequence[Path],
     encoding: str | None,
     sandbox: bool,
+    model: str | None,
     max_tasks: int,
     as_json: bool,
     quiet: bool,
@@ -29,7 +30,11 @@ def validate(
     """Check each manifest; 0 if none has an error."""
     del verbose
     flags = Flags(
-        encoding=encoding, max_tasks=max_tasks, sandbox=sandbox, run="validated"
+        encoding=encoding,
+        max_tasks=max_tasks,
+        sandbox=sandbox,
+        run="validated",
+        model=model,
     )
     found: list[Finding] = []
     for path in manifests:

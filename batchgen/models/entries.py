@@ -79,6 +79,7 @@ def read(text: str, name: str) -> Model:
             rules=tuple(entry["rules"]),
             examples=tuple(entry["examples"]),
             resolution=entry.get("resolution", 0),
+            rehearsal=tuple(entry.get("rehearsal", ())),
             note=entry.get("note", ""),
             elsewhere=frozenset(_shared("shared/fields.json")),
         )

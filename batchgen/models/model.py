@@ -59,6 +59,7 @@ class Model:
         send: the defaults that are written into every request, so that a change of
             the service's own default cannot change what is bought.
         examples: requests with their price, which are tests.
+        rehearsal: cheaper models of the same fields, the cheapest first.
         resolution: pixels of a clip's short side; 0 where no clip comes of it.
         elsewhere: fields that other models take.
         absent: fields that an edition lists and `schema` does not: the service
@@ -82,6 +83,7 @@ class Model:
     rules: tuple[str, ...]
     examples: tuple[Mapping[str, Any], ...]
     resolution: int = 0
+    rehearsal: tuple[str, ...] = ()
     note: str = ""
     elsewhere: frozenset[str] = frozenset()
 
