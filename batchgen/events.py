@@ -95,6 +95,7 @@ class SessionOpened(_Fact):
     session_spent: Money = 0
     deadline: str = ""  # the moment that `deadline_text` meant at this start
     deadline_text: str = ""
+    day: str = ""  # what `{{ date }}` is in names of tasks first planned by this start
 
 
 class SessionClosed(_Fact):

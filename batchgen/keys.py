@@ -113,7 +113,12 @@ class RetryKeys(Keys):
 class OutputKeys(Keys):
     """Names of the files."""
 
-    name: str = Field("{{ slug }}.mp4", description="Template of the file name.")
+    name: str = Field(
+        "{{ slug }}.mp4",
+        description="Template of the file name: slug, id, hash, take, run, duration, "
+        "aspect_ratio, axes, labels, and date: the day (UTC) of the start that "
+        "planned the clip first.",
+    )
     ascii: bool = Field(False, description="Fold names to ASCII: Zürich, Zurich.")
     flagged: Literal["keep", "quarantine"] = Field(
         "keep", description="Where clips go that were flagged: videos/_flagged/."

@@ -11,6 +11,7 @@ from batchgen.manifest import Manifest
 from batchgen.models import Model
 from batchgen.readers import cells
 from batchgen.readers.nodes import Origin
+from batchgen.task import Days
 from batchgen.variables import TemplateFault, is_template
 
 _EXAMPLES = {
@@ -27,8 +28,11 @@ _BRACES = re.compile(r"(?<!\{)\{[^{}\n]*[,|][^{}\n]*\}(?!\})")
 class Rendering:
     """The templates of one manifest."""
 
-    def __init__(self, manifest: Manifest, axes: Iterable[Axis]) -> None:
+    def __init__(
+        self, manifest: Manifest, axes: Iterable[Axis], days: Days | None = None
+    ) -> None:
         self._manifest = manifest
+        self._days = days
         self._axes = tuple(axes)
         self._output = manifest.output
         self._vars = dict(manifest.written.vars)
@@ -103,7 +107,9 @@ class Rendering:
         origin = Origin(document, ("output",)) if document else draft.origin
         if document and document.node(("output", "name")):
             origin /= "name"
+        day = {"date": self._days.of(key)} if self._days else {}
         variables = {
+            **day,  # a sheet's own column of that name says more
             **labels,
             **self._vars,
             **{name: value.choice for name, value in draft.choices.items()},

@@ -1,11 +1,12 @@
 """What one session inherits from the one before: a restart is the same start. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from batchgen.deadline import Deadline
-from batchgen.events import SessionClosed, SessionOpened
+from batchgen.events import SessionClosed, SessionOpened, TaskPlanned
 from batchgen.records import Record
+from batchgen.task import Days
 
 _SOON = timedelta(hours=12)
 _CUT_SHORT = frozenset({4, 8, 129, 143})  # exit codes after which a restart goes on
@@ -41,3 +42,24 @@ def deadline_of(wanted: Deadline, records: Sequence[Record], now: datetime) -> d
     if before and before.deadline and before.deadline_text == wanted.text:
         return datetime.fromisoformat(before.deadline)
     return wanted.after(now)
+
+
+def days_of(records: Sequence[Record], now: datetime) -> Days:
+    """What `{{ date }}` is: the day of the start that planned a task first, in UTC.
+
+    UTC, so that neither a journey nor summer time renames a file; the day of the
+    start, so that a night's clips stay together.
+    """
+    before = continued(records, now)
+    today = (before.day if before else "") or now.astimezone(UTC).date().isoformat()
+    planned: dict[str, str] = {}
+    day = ""
+    for record in records:
+        match record.event:
+            case SessionOpened():
+                day = record.event.day or record.at[:10]
+            case TaskPlanned(task=task):
+                planned.setdefault(task, day or record.at[:10])
+            case _:
+                pass
+    return Days(today, planned)

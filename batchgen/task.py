@@ -75,6 +75,23 @@ def is_ref(value: object) -> bool:
     return isinstance(value, str) and REF.fullmatch(value) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Days:
+    """What `{{ date }}` is in the names of files: a day for each task, for good.
+
+    Attributes:
+        today: of a task that nobody has planned before, `2026-11-22`.
+        planned: task id -> the day when it first was.
+    """
+
+    today: str
+    planned: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, task: str) -> str:
+        """The day of a task, by its id."""
+        return self.planned.get(task, self.today)
+
+
 def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:
     """A task as a line of JSONL that is itself a manifest of this one task."""
     model = (models or catalog()).find(task.model)

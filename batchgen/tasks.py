@@ -15,7 +15,7 @@ from batchgen.models.canonical import digest
 from batchgen.money import Micros, dollars, usd
 from batchgen.outside import Outside, length
 from batchgen.rendering import Rendering
-from batchgen.task import Task, priced, to_json
+from batchgen.task import Days, Task, priced, to_json
 from batchgen.variants import Variants
 
 __all__ = ["MAX_TASKS", "Expansion", "Task", "check", "expand", "to_json"]
@@ -52,9 +52,13 @@ def check(
     *,
     live: bool,
     max_tasks: int = MAX_TASKS,
+    days: Days | None = None,
 ) -> "Expansion":
-    """One walk that yields the sound tasks and collects what is wrong."""
-    return Expansion(manifest, catalog, live=live, max_tasks=max_tasks)
+    """One walk that yields the sound tasks and collects what is wrong.
+
+    `days` are what `{{ date }}` means; without them there is no such name.
+    """
+    return Expansion(manifest, catalog, live=live, max_tasks=max_tasks, days=days)
 
 
 class Expansion:
@@ -81,15 +85,22 @@ class Expansion:
     """
 
     def __init__(
-        self, manifest: Manifest, catalog: Catalog, *, live: bool, max_tasks: int
+        self,
+        manifest: Manifest,
+        catalog: Catalog,
+        *,
+        live: bool,
+        max_tasks: int,
+        days: Days | None = None,
     ) -> None:
         self.manifest = manifest
         self.count = self.price = self.seconds = 0
         self.elements: list[Task] = []
         self._live = live
         self._limit = max_tasks
+        self._days = days
         self._variants = Variants(manifest, catalog)
-        self._rendering = Rendering(manifest, self._variants.axes)
+        self._rendering = Rendering(manifest, self._variants.axes, days)
         self._found: list[Finding] = []
         self._said = {(item.place, item.rule) for item in manifest.warnings}
         self._catalog = catalog
@@ -160,7 +171,11 @@ class Expansion:
         if self._clashes[0] != self.count:
             twins, clashes = self._prints.twins(), Clashes(self._variants)
             again = Expansion(
-                self.manifest, self._catalog, live=self._live, max_tasks=self._limit
+                self.manifest,
+                self._catalog,
+                live=self._live,
+                max_tasks=self._limit,
+                days=self._days,
             )
             for task, draft in again._walk() if twins else ():
                 if task in twins:

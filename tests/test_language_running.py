@@ -10,6 +10,7 @@ import pytest
 from batchgen import journal
 from batchgen.events import OutputsMoved, SessionOpened
 from batchgen.profile import TIERS
+from batchgen.records import seal
 from batchgen.tally import Tally
 from conftest import Story, sandboxed
 
@@ -205,6 +206,37 @@ def test_names_are_folded_to_ascii_if_told(story: Story) -> None:
         "Zürich"
     }
     assert len(story.till("fold ")) == 1
+
+
+def test_the_date_in_a_name_is_for_good(story: Story) -> None:
+    keys = ('output: "{{ date }}/{{ slug }}.mp4"', "retry: 1")
+    manifest = story.manifest(["dated boat"], *keys)
+    assert story.command("run", str(manifest)).returncode == 0
+    today = opened(story, manifest)[0].day
+    assert [name.split("/")[0] for name in clips(story, manifest)] == [today] * 2
+    yesterday = "2026-01-31"
+    age(story.folder(manifest), today, yesterday)
+
+    manifest = story.manifest(["dated boat", "another boat"], *keys)
+    shown = story.command("plan", str(manifest)).stdout
+    assert "+ 1 new" in shown
+    assert "renamed" not in shown
+    assert story.command("run", str(manifest)).returncode == 0
+    today = opened(story, manifest)[1].day
+    found = [name.split("/")[0] for name in clips(story, manifest)]
+    assert found == [yesterday] * 2 + [today] * 2
+    assert story.command("plan", str(manifest)).stdout.count("new") == 0
+    assert len(story.till("dated")) == 1
+
+
+def age(folder: Path, today: str, past: str) -> None:
+    """A run as it would be now if it had been bought on an earlier day."""
+    (folder / "videos" / today).rename(folder / "videos" / past)
+    path = folder / journal.NAME
+    lines = path.read_bytes().replace(today.encode(), past.encode()).splitlines()
+    fields = [json.loads(line) for line in lines]
+    sealed = [seal({key: one[key] for key in one if key != "c"}) for one in fields]
+    path.write_bytes(b"".join(sealed))
 
 
 def test_without_sidecars_there_are_clips_alone(story: Story) -> None:

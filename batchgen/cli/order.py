@@ -15,9 +15,12 @@ from batchgen.money import Micros
 from batchgen.moves import PREVIOUS
 from batchgen.plan import Plan, Policy, Retry, change_of
 from batchgen.readers.nodes import Origin
+from batchgen.records import Record
 from batchgen.selector import selector
+from batchgen.starts import days_of
 from batchgen.state import Status, TaskState, word
 from batchgen.tally import Tally
+from batchgen.task import Days
 from batchgen.tasks import Expansion, Task, check
 
 
@@ -45,6 +48,7 @@ class Order:
         plan: what a run would do and cost; complete after `survey`.
         chosen: ids of the selected tasks, in order.
         plan_id: a hash of the whole expansion, selection and limit.
+        days: what `{{ date }}` means, for good; see `begin`.
     """
 
     manifest: Manifest
@@ -58,6 +62,7 @@ class Order:
     first: Task | None = None
     first_labels: tuple[str, ...] = ()
     expansion: Expansion | None = None
+    days: Days | None = None
 
     @property
     def model(self) -> Model:
@@ -110,14 +115,17 @@ class Order:
         )
         self.plan_id = digest.hexdigest()[:6]
 
-    def check_deadline(self, tally: Tally, now: datetime) -> None:
-        """A run that has begun may be collected after its deadline; a new one not.
+    def begin(self, records: Sequence[Record], now: datetime) -> None:
+        """Take in when this start is, and what the run knows of days.
+
+        A run that has begun may be collected after its deadline; a new one not.
 
         Raises:
             ManifestError: nothing was bought yet, and nothing could be.
         """
+        self.days = days_of(records, now)
         wanted, document = self.manifest.deadline, self.manifest.document
-        if tally.session or wanted is None or document is None:
+        if records or wanted is None or document is None:
             return
         if wanted.moment is not None and wanted.moment <= now:
             origin = Origin(document, ("deadline",))
@@ -137,6 +145,7 @@ class Order:
             self.models,
             live=self.live,
             max_tasks=self.flags.max_tasks,
+            days=self.days,
         )
 
     def _full(self) -> bool:

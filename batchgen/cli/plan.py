@@ -58,7 +58,7 @@ def plan(
     order = place(manifest, env, flags)
     records, now = journal.read(order.folder), World().now()
     tally = Tally.of(records)
-    order.check_deadline(tally, now)
+    order.begin(records, now)
     order.survey(tally, policy_of(order.manifest))
     if as_tasks:
         for line in lines(order):

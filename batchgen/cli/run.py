@@ -117,7 +117,8 @@ class _Run:
         """Check, ask, buy, report."""
         if (self._order.folder / NAME).exists():
             self._open()
-        self._order.check_deadline(self._tally, self._began)
+        records = self._journal.records if self._journal else ()
+        self._order.begin(records, self._began)
         self._order.survey(self._tally, self._policy, carries_on=self._carries_on())
         self._tally.want(self._order.chosen)
         self._approve()
@@ -296,6 +297,7 @@ class _Run:
                             self._order.manifest, self._settings.ceiling
                         ),
                         carries_on=self._carries_on(),
+                        day=self._order.days.today if self._order.days else "",
                     ),
                     client,
                     journal,

@@ -67,6 +67,7 @@ class Terms:
     deadline_text: str = ""
     session_cap: Micros | None = None
     carries_on: bool = False
+    day: str = ""
 
 
 def check_endpoint(tally: Tally, account: Account) -> None:
@@ -236,6 +237,7 @@ class Session:
             clock_offset_ms=round(self.client.clock_offset * 1000),
             deadline=iso(until) if until else "",
             deadline_text=self.terms.deadline_text,
+            day=self.terms.day,
             continues=self.terms.carries_on,
             session_cap=self.terms.session_cap,
             session_spent=self.tally.ledger.begun if self.terms.carries_on else 0,

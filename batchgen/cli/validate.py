@@ -13,7 +13,9 @@ from batchgen.errors import ManifestError
 from batchgen.findings import Finding, render
 from batchgen.plan import Policy
 from batchgen.readers import sources
+from batchgen.starts import days_of
 from batchgen.tally import Tally
+from batchgen.world import World
 
 
 def validate(
@@ -59,6 +61,7 @@ def validate(
 def _check(path: Path, flags: Flags) -> list[Finding]:
     try:
         order = place(path, settings.read(), flags)
+        order.days = days_of((), World().now())
         order.survey(Tally(), Policy())
     except ManifestError as error:
         return list(error.findings)
