@@ -3,7 +3,7 @@
 Somebody else who uses the key, a run of another folder, or a loss of ours.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,22 +39,21 @@ def spans(records: Sequence[Record], until: datetime) -> list[Span]:
     """When our sessions were open; the last one, where nothing ended it, until now."""
     found: list[Span] = []
     opened: datetime | None = None
+    ahead = timedelta()
     last = until
     for record in records:
         at = when(record.at)
         if at is None:
             continue
-        match record.event:
-            case SessionOpened(clock_offset_ms=ahead):
-                if opened:
-                    found.append((opened, last))
-                opened = at + timedelta(milliseconds=ahead)
-            case SessionClosed() if opened:
-                found.append((opened, max(opened, at)))
-                opened = None
-            case _:
-                pass
-        last = at
+        if isinstance(record.event, SessionOpened):
+            if opened:
+                found.append((opened, max(opened, last)))
+            ahead = timedelta(milliseconds=record.event.clock_offset_ms)
+            opened = at + ahead
+        elif isinstance(record.event, SessionClosed) and opened:
+            found.append((opened, max(opened, at + ahead)))
+            opened = None
+        last = at + ahead
     if opened:
         found.append((opened, until))
     return found
@@ -110,6 +109,42 @@ async def audit(
     return list(found.values())
 
 
+async def audit_whole(
+    client: Client,
+    tally: Tally,
+    records: Sequence[Record],
+    models: Iterable[str],
+    profile: Profile,
+) -> list[Orphan] | None:
+    """Look at all of the time since the run began; None if it cannot be told.
+
+    What was edited or restored may lack whole sessions, so their times are not asked.
+    A model that is an empty word stands for all of them.
+    """
+    now = _service_now(client)
+    ahead = [
+        record.event.clock_offset_ms
+        for record in records
+        if isinstance(record.event, SessionOpened)
+    ]
+    slack = timedelta(milliseconds=max(map(abs, ahead), default=0))
+    slack += timedelta(seconds=profile.window_before)
+    oldest = now - timedelta(seconds=profile.retention)
+    began = _beginning(records)
+    since = oldest if began is None else began - slack
+    if since < oldest:
+        return None
+    until = now + timedelta(seconds=profile.accept_settle)
+    rows: list[Prediction] = []
+    try:
+        for model in sorted(set(models)):
+            rows += await client.history(model, since, until)
+    except Unavailable:
+        return None
+    mine = orphans(rows, tally, [(since, until)], 0.0)
+    return list({orphan.prediction: orphan for orphan in mine}.values())
+
+
 def told(found: Sequence[Orphan]) -> str:
     """The warning that names them."""
     cost = sum(orphan.cost for orphan in found)
@@ -120,6 +155,13 @@ def told(found: Sequence[Orphan]) -> str:
         f"that it does not know, up to {dollars(cost)}: {ids}{more}. Another run or "
         "program may use this key; else one of them was lost."
     )
+
+
+def _beginning(records: Sequence[Record]) -> datetime | None:
+    """When the run began; None if the copy does not go back so far."""
+    if not records or not isinstance(records[0].event, SessionOpened):
+        return None
+    return min((at for record in records if (at := when(record.at))), default=None)
 
 
 class Auditor:
@@ -137,6 +179,32 @@ class Auditor:
         self._profile = profile
         self._records = records
         self._began = self._now()
+
+    async def whole(
+        self, models: Iterable[str], stop: Callable[[str, str], None]
+    ) -> None:
+        """Look at everything; nothing may be bought unless all of it is known.
+
+        For a state file that a person took as it is: it may lack purchases.
+        """
+        run, tally = self._recorder.folder.name, self._recorder.tally
+        found = await audit_whole(
+            self._client, tally, self._records, models, self._profile
+        )
+        why = "Nothing is bought: the state file was edited or is an older copy, and "
+        if found is None:
+            stop(
+                "state",
+                f"{why}the account's history, which may show more, cannot be read "
+                "back to its beginning. Run again later; or look at the account "
+                f"yourself, then: batchgen state {run} accept-rollback --offline",
+            )
+        elif found:
+            stop(
+                "state",
+                f"{why}{told(found)}\nTo go on without them: batchgen state {run} "
+                "accept-rollback",
+            )
 
     async def earlier(self) -> None:
         """Look at the sessions before this one."""
@@ -156,6 +224,10 @@ class Auditor:
             self._recorder.observer.notice(told(found))
 
     def _now(self) -> datetime:
-        now = when(self._client.service_time())
-        assert now is not None  # noqa: S101 - it is written by us
-        return now
+        return _service_now(self._client)
+
+
+def _service_now(client: Client) -> datetime:
+    now = when(client.service_time())
+    assert now is not None  # noqa: S101 - it is written by us
+    return now

@@ -202,6 +202,8 @@ class Client:
     ) -> list[Prediction]:
         """What the account bought of a model between two moments of the service.
 
+        Without a model, of all of them.
+
         Raises:
             Unavailable: the look was not complete, so it proves nothing.
         """
@@ -285,14 +287,15 @@ class Client:
     async def _page(
         self, model: str, since: datetime, until: datetime, page: int
     ) -> list[Prediction]:
-        question = {
+        question: dict[str, object] = {
             "page": page,
             "page_size": _PAGE,
-            "model": model,
             "created_after": _iso(since),
             "created_before": _iso(until),
             "include_inputs": True,
         }
+        if model:
+            question["model"] = model
         return _rows(await self._read("POST", "predictions", question))
 
     async def balance(self) -> Micros:

@@ -1,6 +1,7 @@
 """Where an event becomes a fact: tally, journal and observers, in one breath."""
 
 import traceback
+from pathlib import Path
 from typing import Protocol
 
 from batchgen.errors import JournalError, StoreError
@@ -77,6 +78,11 @@ class Recorder:
         except Exception:  # noqa: BLE001 - whoever only watches must not end a purchase
             self.faults.append(traceback.format_exc())
         return number
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self._journal.folder
 
     async def durable(self, number: int) -> None:
         """Come back once that line is on the platter."""

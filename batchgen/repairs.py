@@ -99,9 +99,13 @@ class Repair:
         self._write(event)
         return event
 
+    def records(self) -> tuple[Record, ...]:
+        """What this copy holds."""
+        return replay(self._data).records
+
     def tally(self) -> Tally:
         """Where the run stands by this copy."""
-        return Tally.of(replay(self._data).records)
+        return Tally.of(self.records())
 
     def _write(self, event: Event) -> None:
         """The whole file anew with one record more, and its mark."""

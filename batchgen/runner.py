@@ -140,8 +140,7 @@ class Runner:
         with self._scope:
             await self._settlement.look()
             await self._billing.look()
-            if self._auditor:
-                await self._auditor.earlier()
+            await self._audit(tasks)
             async with anyio.create_task_group() as beside_it:
                 beside_it.start_soon(self._aside, self._open_slots)
                 beside_it.start_soon(self._aside, self._settle_meanwhile, tasks)
@@ -155,6 +154,18 @@ class Runner:
             if self._auditor:
                 await self._auditor.this_one()
         self.bugs += self._recorder.faults
+
+    async def _audit(self, tasks: Tasks) -> None:
+        """Look for what earlier sessions lost; after a repair that is a must."""
+        if self._auditor is None:
+            return
+        if not self._tally.unaudited:
+            await self._auditor.earlier()
+            return
+        states = self._tally.states.values()
+        bought = {state.planned.model for state in states if state.planned}
+        models = bought | {task.model for task in tasks()}
+        await self._auditor.whole(models, self.stop)
 
     async def _aside(self, work: Callable[..., Awaitable[None]], *what: Any) -> None:
         """What goes on beside the buying must not end it."""

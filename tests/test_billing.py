@@ -132,7 +132,7 @@ def test_sessions_are_spans_of_the_service_and_a_crash_ends_with_its_last_word()
     found = spans(records, NOON + timedelta(hours=10))
     assert [(a.isoformat(), b.isoformat()) for a, b in found] == [
         (at(0), at(1)),
-        (at(3), at(3.5)),
+        (at(3), at(4.5)),
         (at(9), at(10)),
     ]
 

@@ -11,16 +11,24 @@ from typing import Any
 import anyio
 import click
 
+from batchgen.audit import Orphan, audit_whole
 from batchgen.cli import settings
 from batchgen.cli.exits import answer
-from batchgen.cli.session import Account
+from batchgen.cli.session import (
+    Account,
+    check_endpoint,
+    connected,
+    first_contact,
+)
+from batchgen.cli.settings import Settings
 from batchgen.cli.status import folder_of
-from batchgen.errors import UsageError
+from batchgen.errors import ApiError, UsageError
 from batchgen.events import Event
 from batchgen.journal import Journal
+from batchgen.money import dollars
 from batchgen.profile import profile_of
 from batchgen.recorder import Recorder
-from batchgen.records import Edited
+from batchgen.records import Edited, Record
 from batchgen.repairs import Import, Repair, judge, rescued, write_import
 from batchgen.tally import Tally
 from batchgen.terminal import safe
@@ -28,7 +36,7 @@ from batchgen.world import World
 
 ACTIONS = ("reseal", "accept-rollback", "accept-endpoint", "import")
 
-Audit = Callable[[Tally], Sequence[str]]
+Audit = Callable[[Tally, Sequence[Record]], Sequence[str]]
 """Looks in the account's history for purchases that a journal does not know; a
 sentence for each. It raises an ApiError if the history cannot be read."""
 
@@ -41,7 +49,6 @@ def state(
     yes: bool,
     offline: bool,
     as_json: bool,
-    audit: Audit | None = None,
 ) -> int:
     """Repair the state file of a run; the exit code."""
     if (action == "import") is not (source is not None):
@@ -50,13 +57,14 @@ def state(
             if action == "import"
             else f"{action} takes nothing more than the run",
         )
-    folder = folder_of(settings.read().outputs, run_name)
+    found = settings.read()
+    folder = folder_of(found.outputs, run_name)
     desk = _Desk(folder, World(), yes=yes, as_json=as_json)
     match action:
         case "reseal":
             return desk.reseal()
         case "accept-rollback":
-            return desk.accept_rollback(audit, offline=offline)
+            return desk.accept_rollback(_auditor(found), offline=offline)
         case "accept-endpoint":
             return desk.accept_endpoint()
         case _:
@@ -90,37 +98,47 @@ class _Desk:
         return self._end("reseal", f"{_lines(len(edits))} resealed", lines=rows)
 
     def accept_rollback(self, audit: Audit | None, *, offline: bool) -> int:
+        """Also for a file that was taken before without a look at the account."""
         with Repair(self.folder, self.world) as repair:
-            lost = repair.lost()
-            if not lost:
+            lost, tally = repair.lost(), repair.tally()
+            if not (lost or tally.unaudited):
                 return self._end("accept-rollback", "no record is missing", lost=0)
             _say(
                 f"{lost} records were once written and are not in this copy. Each may "
                 "be a clip that was paid for; a run on this copy may buy it again."
+                if lost
+                else "This state file was taken as it is, and it may lack purchases."
             )
-            orphans = self._audit(audit, repair.tally(), offline=offline)
+            orphans = self._audit(audit, tally, repair.records(), offline=offline)
             for orphan in orphans:
                 _say(f"  {orphan}")
             self._ask("Go on with this copy?")
-            audited = audit is not None and not offline
+            # Who says so a second time has looked at the account without us.
+            audited = not (offline and lost)
             repair.accept_rollback(self._who(), audited=audited)
-        text = f"going on without {lost} records"
+        text = f"going on without {lost} records" if lost else "going on"
         return self._end("accept-rollback", text, lost=lost, orphans=list(orphans))
 
     def _audit(
-        self, audit: Audit | None, tally: Tally, *, offline: bool
+        self,
+        audit: Audit | None,
+        tally: Tally,
+        records: Sequence[Record],
+        *,
+        offline: bool,
     ) -> Sequence[str]:
         if offline:
             _say("The account's history was not looked at (--offline).")
             return ()
-        if audit is None:
+        if audit is None or (tally.endpoint == "sandbox" and not _on_loopback()):
             raise UsageError(
                 "the account's history was not looked at",
                 rule="no-audit",
-                advice="Nothing was changed. Look at the account yourself for clips "
-                "that `batchgen status` does not show, then add --offline.",
+                advice="Nothing was changed. Set WAVESPEED_API_KEY to have it looked "
+                "at. Or look at the account yourself for clips that `batchgen status` "
+                "does not show, then add --offline.",
             )
-        return audit(tally)
+        return audit(tally, records)
 
     def accept_endpoint(self) -> int:
         found = settings.read()
@@ -192,6 +210,46 @@ class _Desk:
         else:
             click.echo(text)
         return code
+
+
+def _on_loopback() -> bool:
+    return settings.read().loopback
+
+
+def _auditor(found: Settings) -> Audit | None:
+    """Looks over the network, if there is a key."""
+    if not found.key:
+        return None
+    profile = profile_of(found.base_url)
+    account = Account(found.base_url, found.key, profile, found.proxy)
+
+    def audit(tally: Tally, records: Sequence[Record]) -> Sequence[str]:
+        check_endpoint(tally, account)
+        orphans = anyio.run(_look, account, tally, records)
+        if orphans is None:
+            raise ApiError(
+                "the account's history cannot be read back to the run's beginning",
+                rule="no-audit",
+                advice="Nothing was changed. Try again later; or look at the account "
+                "yourself, then add --offline.",
+            )
+        return [
+            f"{one.prediction}  {one.created_at}  {one.model}, up to "
+            f"{dollars(one.cost)}"
+            for one in orphans
+        ]
+
+    return audit
+
+
+async def _look(
+    account: Account, tally: Tally, records: Sequence[Record]
+) -> list[Orphan] | None:
+    world = World()
+    async with connected(account, (account.profile.reads, 1.0), world) as client:
+        await first_contact(client, account, _say)
+        # Whatever model it was: the copy may not even name it.
+        return await audit_whole(client, tally, records, [""], account.profile)
 
 
 class _Nobody:
