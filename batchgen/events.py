@@ -29,6 +29,7 @@ def _digits(value: object) -> object:
 
 Money = Annotated[int, BeforeValidator(_digits), PlainSerializer(str, return_type=str)]
 TaskId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Reference = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # The form that may be put into a URL or a file name (security.md, D4).
 PredictionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 
@@ -247,7 +248,14 @@ class TaskAbandoned(_Fact):
     t: Literal["TaskAbandoned"] = "TaskAbandoned"
     task: TaskId
     kind: Literal[
-        "provider", "moderation", "invalid", "cancelled", "gone", "lost", "refused"
+        "provider",
+        "moderation",
+        "invalid",
+        "cancelled",
+        "gone",
+        "lost",
+        "refused",
+        "element",
     ]
     message: str
 
@@ -292,6 +300,27 @@ class Imported(_Fact):
     by: str = ""
 
 
+class MediaUploaded(_Fact):
+    """A picture of this disk lies where the service can read it, for some time.
+
+    It is queued before the intent that needs it, so it is durable with that: every
+    address that was ever sent stands in the state file.
+    """
+
+    t: Literal["MediaUploaded"] = "MediaUploaded"
+    ref: Reference
+    url: str
+    until: str  # by the service's clock; then it is uploaded anew
+
+
+class ElementKnown(_Fact):
+    """The account has this element already: an earlier run made it."""
+
+    t: Literal["ElementKnown"] = "ElementKnown"
+    ref: Reference
+    element_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
 TaskEvent = (
     TaskPlanned
     | AttemptStarted
@@ -310,7 +339,16 @@ TaskEvent = (
 )
 """Everything that happens to one task."""
 
-RunEvent = SessionOpened | SessionClosed | Repaired | Resealed | Imported | ClockJumped
+RunEvent = (
+    SessionOpened
+    | SessionClosed
+    | Repaired
+    | Resealed
+    | Imported
+    | ClockJumped
+    | MediaUploaded
+    | ElementKnown
+)
 """Everything that happens to the run as a whole."""
 
 Event = TaskEvent | RunEvent

@@ -32,6 +32,7 @@ NO_CREDIT_CODES = frozenset({402, 1407})
 NO_CREDIT_WORDS = ("insufficient credit", "top up your account")
 MODERATION_CODES = frozenset({1200})
 INVALID_CODES = frozenset({1400, 1401, 1402})
+MEDIA_CODES = frozenset({1402})  # it could not fetch what it was given the address of
 
 
 _FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32

@@ -1,7 +1,8 @@
 """Where a whole run stands: the fold of all its events. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -9,17 +10,25 @@ from batchgen.events import (
     AttemptStarted,
     ClockJumped,
     CostSettled,
+    ElementKnown,
     Event,
     Imported,
+    MediaUploaded,
+    PredictionCompleted,
+    PredictionFailed,
     Repaired,
     Resealed,
     SessionClosed,
     SessionOpened,
+    TaskEvent,
+    TaskPlanned,
     Window,
 )
 from batchgen.ledger import Ledger
 from batchgen.money import Micros
+from batchgen.profile import MEDIA_CODES
 from batchgen.records import Record
+from batchgen.references import element_id, pictures, task_of
 from batchgen.state import Stage, Status, TaskState, evolve, word
 
 WORDS = (
@@ -47,6 +56,10 @@ class Tally:
         owned: predictions that belong to an attempt.
         dearer: model -> the worst charge seen above its bound, and that bound.
         wanted: tasks that this run is about; None until the run says so.
+        uploads: reference of a picture -> its address at the service, and until when.
+        refs: address of any upload there ever was -> reference of its picture.
+        elements: task of an element -> the account's id of it.
+        makers: the other way round.
     """
 
     def __init__(self) -> None:
@@ -59,6 +72,10 @@ class Tally:
         self.owned: set[str] = set()
         self.dearer: dict[str, tuple[Micros, Micros]] = {}
         self.wanted: frozenset[str] | None = None
+        self.uploads: dict[str, tuple[str, str]] = {}
+        self.refs: dict[str, str] = {}
+        self.elements: dict[str, str] = {}
+        self.makers: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
     @classmethod
@@ -88,18 +105,49 @@ class Tally:
                 pass
             case Resealed():
                 self._reseal(event)
+            case MediaUploaded():
+                self.uploads[event.ref] = (event.url, event.until)
+                self.refs[event.url] = event.ref
+            case ElementKnown():
+                self._know(task_of(event.ref), event.element_id)
             case _:
-                before = self.states.get(event.task, TaskState())
-                after = evolve(before, event)
-                self.states[event.task] = after
-                if isinstance(event, AttemptStarted):
-                    self.unaudited = False  # nothing is bought before the audit
-                if isinstance(event, AttemptAccepted):
-                    self.owned.add(event.prediction)
-                elif isinstance(event, CostSettled):
-                    self._mind_price(after, event)
-                self._recount(event.task, before, after)
+                self._apply(event)
         self.ledger.apply(event)
+
+    def _apply(self, event: TaskEvent) -> None:
+        before = self.states.get(event.task, TaskState())
+        after = evolve(before, event)
+        self.states[event.task] = after
+        match event:
+            case AttemptStarted():
+                self.unaudited = False  # nothing is bought before the audit
+            case AttemptAccepted():
+                self.owned.add(event.prediction)
+            case CostSettled():
+                self._mind_price(after, event)
+            case PredictionCompleted():
+                self._know(event.task, element_id(event.outputs))
+            case PredictionFailed() if after.planned:
+                self._mind_uploads(after.planned, event)
+            case _:
+                pass
+        self._recount(event.task, before, after)
+
+    def _know(self, task: str, element: str) -> None:
+        if element:
+            self.elements.setdefault(task, element)
+            self.makers[element] = task
+
+    def _mind_uploads(self, planned: TaskPlanned, event: PredictionFailed) -> None:
+        """What the service could not fetch is brought to it anew."""
+        if event.code in MEDIA_CODES:
+            for ref in pictures(planned.input):
+                self.uploads.pop(ref, None)
+
+    def urls(self, fields: Mapping[str, Any], now: str) -> dict[str, str]:
+        """Where the pictures of a request lie that the service can still read."""
+        known = {ref: self.uploads.get(ref, ("", "")) for ref in pictures(fields)}
+        return {ref: url for ref, (url, until) in known.items() if now < until}
 
     def bound(self, model: str, price: Micros) -> Micros:
         """The most that a task of this price may cost, after what billing has shown."""

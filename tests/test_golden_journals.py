@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from test_records import RECORDS
 
 from batchgen.records import replay
@@ -42,9 +43,10 @@ def test_a_run_of_format_1_that_died_and_went_on_reads_as_it_did() -> None:
     assert statuses == ["done"] * 4
 
 
-def test_every_kind_of_record_of_format_1_reads_as_it_did() -> None:
+@pytest.mark.parametrize("name", ["journal-v1-kinds", "journal-v1-media"])
+def test_every_kind_of_record_of_format_1_reads_as_it_did(name: str) -> None:
     """Fields that came later have their defaults."""
-    data = (GOLDEN / "journal-v1-kinds.jsonl").read_bytes()
+    data = (GOLDEN / f"{name}.jsonl").read_bytes()
     old = replay(data).records
     now = {record.event.t: record for record in RECORDS}
     assert {record.event.t for record in old} <= now.keys()

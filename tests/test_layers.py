@@ -35,7 +35,7 @@ inclusion
 axes rows
 drafts
 manifest schema
-tables wording matching inspection
+tables wording matching inspection references
 keys templates task rescue
 scalars
 readers answers records
@@ -52,6 +52,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
+references
 """
 PURE = _PURE.split()
 

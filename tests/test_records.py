@@ -17,8 +17,10 @@ from batchgen.events import (
     AttemptUncertain,
     ClockJumped,
     CostSettled,
+    ElementKnown,
     Event,
     Imported,
+    MediaUploaded,
     Move,
     Output,
     OutputsMissing,
@@ -38,6 +40,7 @@ from batchgen.events import (
 from batchgen.records import MAX_LINE, Record, Replay, encode, replay
 
 TASK = "0123456789abcdef" * 2
+REF = "sha256:" + TASK * 2
 AT = "2026-10-01T12:00:00.000Z"
 WINDOW = Window(since=AT, until="2026-10-01T12:02:00.000Z")
 
@@ -125,6 +128,8 @@ EVENTS: tuple[Event, ...] = (
     Resealed(what="edited", by="ann@desk", lines=(3, 4)),
     Imported(source="rescue-1.jsonl", accepted=1),
     ClockJumped(ahead_ms=-7_200_000),
+    MediaUploaded(ref=REF, url="https://cdn.example/ä.jpg", until=AT),
+    ElementKnown(ref=REF, element_id="307212335131305"),
     SessionClosed(exit=6, reason="lost", spent=420_000, committed=840_000),
 )
 RECORDS = tuple(Record(n, AT, event) for n, event in enumerate(EVENTS, 1))

@@ -13,8 +13,10 @@ from batchgen.events import (
     AttemptUncertain,
     ClockJumped,
     CostSettled,
+    ElementKnown,
     Event,
     Imported,
+    MediaUploaded,
     OutputsMissing,
     OutputsMoved,
     OutputsSaved,
@@ -109,6 +111,11 @@ class Narrator:
             case ClockJumped():
                 text = f"by {event.ahead_ms / 1000:+,.0f} s; nothing depends on it"
                 return Line("clock set", text, "detail")
+            case MediaUploaded():
+                return Line("uploaded", f"picture {event.ref[7:19]}", "detail")
+            case ElementKnown():
+                text = f"element {event.element_id}, made by an earlier run"
+                return Line("known", text, "detail")
             case CostSettled():
                 text = f"{_slug(event.task, tally)} costs {dollars(event.amount)}"
                 return Line("billed", text, "detail")
