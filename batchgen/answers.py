@@ -90,8 +90,10 @@ def _refuse(answer: Answer, envelope: dict[str, Any] | None, message: str) -> No
     http = answer.http
     ok = 200 <= http < 300  # noqa: PLR2004
     code = _whole(envelope.get("code")) if envelope else None
-    has_id = bool(envelope and isinstance(envelope.get("data"), dict))
-    says_no = http in REFUSED | {402} or (ok and not has_id)
+    data = envelope.get("data") if envelope else None
+    if isinstance(data, dict) and data.get("id") and not ok:
+        return  # a no that names a prediction contradicts itself
+    says_no = http in REFUSED | {402} or (ok and not isinstance(data, dict))
     poor = code in NO_CREDIT_CODES or any(
         words in message.lower() for words in NO_CREDIT_WORDS
     )

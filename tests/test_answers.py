@@ -107,6 +107,15 @@ TAKEN = says(200, "success", id="p1", status="created", model="acme/video")
             (status, says(status), "refused invalid never")
             for status in (426, 428, 431, 451, 501, 505)
         ),
+        # A no that names a prediction is none.
+        *(
+            (status, says(status, "no", id=name), "uncertain")
+            for status in (400, 401, 402, 403, 404, 422, 429, 501)
+            for name in ("p1", "../p", 7)
+        ),
+        (400, says(400, "Insufficient credits", id="p1"), "uncertain"),
+        (400, says(400, "no", id=""), "refused invalid never"),
+        (400, says(400, "no", id=None, status="x"), "refused invalid never"),
         # All else is in doubt, whatever it says.
         *((status, says(status, "x"), "uncertain") for status in (301, 302, 307, 308)),
         *((status, says(status, "x"), "uncertain") for status in (408, 409, 423, 425)),

@@ -19,14 +19,23 @@ from batchgen.client import Client
 from batchgen.errors import ApiError
 from batchgen.events import AttemptUncertain, Event
 from batchgen.ledger import Ledger
+from batchgen.profile import Limits
 from batchgen.settle import Settlement
 from batchgen.world import iso
 from campaign import crashes, failures
 from campaign.disk import SimulatedDisk
 from campaign.oracle import KEY
-from campaign.provider import Provider, Swarm
+from campaign.provider import PRICE, Provider, Swarm
 from campaign.simulate import explain, night, play, run, shrunk
-from campaign.stage import MODEL, PROFILE, Scenario, deterministic
+from campaign.stage import (
+    MODEL,
+    PROFILE,
+    Play,
+    Scenario,
+    deterministic,
+    staged,
+    task_of,
+)
 from campaign.world import Machine
 
 SEEDS = 12
@@ -131,6 +140,21 @@ def test_a_call_that_fails_costs_nothing() -> None:
 def test_every_call_that_fails_in_every_way_costs_nothing(part: int) -> None:
     numbers = range(1 + part, crashes.calls() + 1, 4)
     assert [str(found) for found in failures.tried(numbers) if found[1]] == []
+
+
+class Tight(Play):
+    """Six clips, money for three, and a rate that makes two wait for the last of it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(Scenario(3, {}), root)
+        self.tasks = [task_of(n, 1) for n in range(6)]
+        self.limits, self.cap = Limits(6, 2), 3 * PRICE
+
+
+def test_two_slots_do_not_spend_the_same_money() -> None:
+    result = staged(3, Tight)
+    assert result.problem == ""
+    assert result.charges == 3
 
 
 # Whether anybody would notice: the same seeds against broken money code.

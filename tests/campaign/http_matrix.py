@@ -84,10 +84,10 @@ class Cell(NamedTuple):
 # The table: section 7, in other words.
 
 _CREATED = {"a prediction", "no code", "failed at once", "a prediction, and top up"}
+_NAMED = _CREATED | {"an id with a path"}
 _SAYS_NO = {400, 404, 405, 406, 411, 413, 414, 415, 421, 422, 426, 428, 431, 451}
 _SAYS_NO |= {501, 505, 401, 402, 403, 429}
 _KINDS = {401: "key", 402: "credit", 403: "key", 429: "rate"}
-_POOR = {"no credit", "a prediction, and top up"}
 _WHOLE = {"none", "chunked", "no length", "gzip"}
 _NEED_A_BODY = {"cut after the headers", "cut half-way", "cut before the last byte"}
 _NEED_A_BODY |= {"reset half-way"}
@@ -100,10 +100,10 @@ def expected(cell: Cell) -> tuple[str, str]:
     nothing_to_cut = cell.body == "empty" and cell.fault in _NEED_A_BODY
     if not (cell.fault in _WHOLE or nothing_to_cut) or cell.body == "a giant":
         return "uncertain", ""
-    if cell.status in _SAYS_NO:
+    if cell.status in _SAYS_NO and cell.body not in _NAMED:
         kind = _KINDS.get(cell.status, "")
         if cell.status == 400:
-            kind = "credit" if cell.body in _POOR else "invalid"
+            kind = "credit" if cell.body == "no credit" else "invalid"
         return "refused", kind
     if 200 <= cell.status < 300 and cell.status != 204:
         if cell.body in _CREATED:

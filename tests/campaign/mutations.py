@@ -134,6 +134,14 @@ MUTATIONS = (
         "tests/test_session_money.py",
     ),
     Mutation(
+        "the cap is asked before the wait alone",
+        "buyer.py",
+        "        if self._closed or not self._affordable(step.task):\n"
+        "            return None\n",
+        "        if self._closed:\n            return None\n",
+        "tests/test_simulation.py::test_two_slots_do_not_spend_the_same_money",
+    ),
+    Mutation(
         "an id with an owner is taken",
         "buyer.py",
         "if event.prediction not in self._tally.owned:",
@@ -415,8 +423,15 @@ MUTATIONS = (
     Mutation(
         "words beat an id",
         "answers.py",
-        "or (ok and not has_id)",
+        "or (ok and not isinstance(data, dict))",
         "or ok",
+        f"{ANSWERS} tests/test_http_matrix.py",
+    ),
+    Mutation(
+        "a no that names a prediction",
+        "answers.py",
+        'if isinstance(data, dict) and data.get("id") and not ok:',
+        "if not answer:",
         f"{ANSWERS} tests/test_http_matrix.py",
     ),
     Mutation(
