@@ -195,7 +195,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one row for each event
                 state, trouble=Trouble("not-sent", event.error, retryable=True)
             )
         case AttemptUncertain():
-            return replace(state, trouble=Trouble("uncertain", event.error))
+            return replace(state, trouble=Trouble("uncertain", _doubt(event)))
         case PredictionFailed():
             return replace(state, trouble=Trouble(event.kind, event.message))
         case PredictionCompleted():
@@ -218,6 +218,17 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one row for each event
 
 REJECTED = frozenset({"moderation", "invalid"})
 LOST = frozenset({"lost", "gone"})
+
+
+def _doubt(event: AttemptUncertain) -> str:
+    """Why nobody knows, in plain words; the journal keeps the transport's own."""
+    match event.phase:
+        case "no answer" if "Timeout" in event.error:
+            return "no answer came in time while submitting"
+        case "connecting" | "body incomplete" | "no answer" | "answer incomplete":
+            return "the connection broke while submitting"
+        case _:
+            return event.error
 
 
 def word(state: TaskState) -> str:

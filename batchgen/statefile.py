@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 from zlib import crc32
@@ -100,8 +101,8 @@ class StateFile:
         holder = held.decode("utf-8", "replace").strip("\0 \n")
         return JournalLocked(
             f"{self.folder.name} is already running: "
-            f"{holder or 'a process that came by another path to this file'}",
-            advice=f"watch it with: batchgen status {self.folder.name}",
+            f"{_told(holder) or 'a process that came by another path to this file'}",
+            advice=f"watch it with: batchgen status {self.folder.name} --watch",
         )
 
     def _try_the_lock(self) -> None:
@@ -241,3 +242,13 @@ def unwritable(path: Path, error: OSError) -> StoreError:
         advice="Nothing more was submitted. Make room or give write access, then run "
         "the same command.",
     )
+
+
+def _told(holder: str) -> str:
+    """Who holds a run, since when by the machine's own clock: `since 02:00`."""
+    who, since, stamp = holder.partition(" since ")
+    try:
+        moment = datetime.fromisoformat(stamp).astimezone()
+    except ValueError:
+        return holder
+    return f"{who}{since}{moment:%H:%M}"

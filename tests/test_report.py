@@ -443,6 +443,7 @@ def test_the_end_of_a_run_in_which_all_went_well() -> None:
 
 def test_the_end_of_a_run_with_a_clip_in_doubt_says_so_plainly() -> None:
     tasks = [MUG, KETTLE]
+    at = datetime(2026, 11, 22, 2, 14, 9, tzinfo=UTC).astimezone()
     assert end(tasks, told(tasks, done(MUG), uncertain(KETTLE))) == (
         "spring-launch: 1 of 2 clips done in 31m 08s\n"
         "  spent      $2.10 of $60.00, and $2.10 uncertain, which counts as spent\n"
@@ -450,7 +451,7 @@ def test_the_end_of_a_run_with_a_clip_in_doubt_says_so_plainly() -> None:
         "  report     outputs/spring-launch/report.html\n"
         "\n"
         "error: 1 clip may have been bought without us hearing back [uncertain]\n"
-        "  kettle-fr: the connection broke while submitting (at 02:14:09 UTC)."
+        f"  kettle-fr: the connection broke while submitting at {at:%H:%M:%S}."
         " It counts as $2.10 spent until settled.\n"
         "  batchgen will not buy it again on its own. It looks in the account's"
         " history at every start; if it is not there:\n"

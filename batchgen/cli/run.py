@@ -40,7 +40,7 @@ from batchgen.errors import BatchgenError, StoreError, UsageError
 from batchgen.events import OutputsMissing, SavedFile, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
-from batchgen.money import Micros, dollars, plain
+from batchgen.money import Micros, dollars
 from batchgen.plan import Retry
 from batchgen.profile import Limits, profile_for, profile_of
 from batchgen.progress import observers
@@ -214,7 +214,7 @@ class _Run:
             # Also with nothing new to buy: a retry may buy, and the cap is for life.
             cost = self._order.plan.cost
             life = self._tally.ledger.committed + cost
-            enough = plain(-(-life // 5_000_000) * 5_000_000).removesuffix(".00")
+            enough = _round_up(life)
             raise UsageError(
                 "a live run needs a spending cap",
                 rule="no-budget",
@@ -273,7 +273,9 @@ class _Run:
         if note := settings.key_note(self._settings):
             _tell(f"note: {note}")
         async with connected(account, pace, self._world) as client:
-            funds = await first_contact(client, account, _tell)
+            funds = await first_contact(
+                client, account, _tell, self._tally.counts["done"]
+            )
             records = self._journal.records if self._journal else ()
             await checks.key(client, self._tally, records, account, _tell)
             if self._order.plan.to_buy and self._order.manifest.written.price is None:
@@ -438,6 +440,14 @@ class _Run:
         words += ["--encoding", flags.encoding] if flags.encoding else []
         words += ["--sandbox"] if flags.sandbox else []
         return shlex.join(words)
+
+
+def _round_up(amount: Micros) -> str:
+    """A round amount of dollars that covers this one: 52.08 makes 60, 378 makes 380."""
+    whole = max(1, -(-amount // 1_000_000))
+    digits = len(str(whole))
+    step = 10 ** max(digits - 2, min(digits - 1, 1))
+    return str(-(-whole // step) * step)
 
 
 def _unwritable(folder: Path, why: str | None) -> StoreError:

@@ -28,6 +28,7 @@ from batchgen.plan import Policy
 from batchgen.profile import Limits, Profile
 from batchgen.recorder import Observer, Recorder
 from batchgen.repairs import take_in
+from batchgen.report.words import clips
 from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
@@ -101,9 +102,9 @@ def connected(
 
 
 async def first_contact(
-    client: Client, account: Account, warn: Callable[[str], None]
+    client: Client, account: Account, warn: Callable[[str], None], done: int = 0
 ) -> Micros | None:
-    """The account's balance, or None where it is not told.
+    """The account's balance, or None where it is not told; `done` clips are there.
 
     Raises:
         ApiError: the key is refused, or nobody tells what time it is there: without
@@ -115,7 +116,7 @@ async def first_contact(
             return await client.balance()
         except Unavailable as error:
             if error.http == 401:  # noqa: PLR2004
-                raise _bad_key(error) from error
+                raise _bad_key(done) from error
             if client.knows_the_time:
                 warn(f"the balance cannot be read: {error.message}")
                 return None
@@ -255,13 +256,13 @@ def fingerprint_by(models: Catalog) -> Callable[[str, Mapping[str, Any]], str]:
     return fingerprint
 
 
-def _bad_key(error: Unavailable) -> ApiError:
+def _bad_key(done: int) -> ApiError:
     return ApiError(
-        f"the key was refused (401): {error.message}",
+        "the key was refused by WaveSpeed (401)",
         http=401,
         rule="bad-key",
-        advice="New keys stay inactive until the account's first top-up. Nothing was "
-        "submitted.\nFix the key and run the same command.",
+        advice="new keys stay inactive until the account's first top-up. Stopped; "
+        f"{clips(done)} done, nothing lost. Fix the key and run the same command.",
     )
 
 

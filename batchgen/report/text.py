@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from batchgen import terminal
@@ -68,6 +69,7 @@ def end_text(
             *_files(ending),
             *_next(ending),
             *_uncertain(ending),
+            *_key(ending),
         ]
     )
 
@@ -186,13 +188,31 @@ def _uncertain(ending: _Ending) -> Iterator[str]:
     )
 
 
+def _key(ending: _Ending) -> Iterator[str]:
+    """A key that was refused in the middle of a night."""
+    if ending.document["reason"] != "key":
+        return
+    done = clips(ending.counts["done"])
+    yield ""
+    yield f"error: the key was refused by {ending.service} (401) [bad-key]"
+    yield (
+        "  new keys stay inactive until the account's first top-up. "
+        f"Stopped; {done} done, nothing lost. Fix the key and run the same command."
+    )
+
+
 def _doubt(state: TaskState) -> str:
     latest = state.latest
     message = state.trouble.message if state.trouble else "no usable answer came"
     window = latest.window if latest else None
-    at = f" (at {window.since[11:19]} UTC)" if window else ""
+    at = f" at {_clock(window.since)}" if window else ""
     cost = dollars(latest.reserve if latest else 0)
     return f"{message.rstrip('.')}{at}. It counts as {cost} spent until settled."
+
+
+def _clock(moment: str) -> str:
+    """A time of day on the clock of the machine, `02:14:09`."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S")
 
 
 def page(lines: Iterable[str]) -> str:
