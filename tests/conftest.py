@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import hypothesis
 import pytest
 from browser import chromium as chromium  # noqa: PLC0414 - a fixture
@@ -19,6 +20,7 @@ from batchgen.disk import Disk
 from batchgen.journal import Journal, read
 from batchgen.manifest import load
 from batchgen.models import catalog
+from batchgen.money import usd
 from batchgen.plan import Policy
 from batchgen.profile import SANDBOX, Limits
 from batchgen.records import Record
@@ -119,6 +121,12 @@ class Story:
             connection.close()
         charges = [Charge(json.loads(raw)["prompt"], price) for raw, price in rows]
         return [charge for charge in charges if word in charge.prompt]
+
+    def kept(self, word: str = "") -> int:
+        """Micro-dollars that the sandbox took and did not give back until now."""
+        rows = httpx.get(f"{self.api}/__sandbox__/till").json()
+        mine = (row for row in rows if word in row["input"].get("prompt", ""))
+        return sum(usd(str(row["price_usd"])) for row in mine)
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run the program as a user would, against this sandbox."""

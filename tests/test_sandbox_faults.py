@@ -145,6 +145,7 @@ TOLD_BELOW = {
     "submit_drift",
     "id_reused",
     "charge_more",
+    "price_more",
     "refund_late",
     "refund_never",
     "outputs_string",
@@ -193,6 +194,17 @@ def test_no_fault_is_without_its_test() -> None:
     rows = (row for table in tables for row in table)
     names = {name.partition("=")[0] for row in rows for name in row.split(",")}
     assert names | TOLD_BELOW == SWITCHES.keys()
+
+
+def test_a_quote_above_the_catalog(visitor: Visitor) -> None:
+    model = MODEL.removeprefix("/api/v3/")
+    question = {"model_id": model, "inputs": {"prompt": "a boat", "duration": 5}}
+    quotes = []
+    for fault in ("", "price_more"):
+        headers = {"X-Sandbox-Fault": fault}
+        answer = visitor.api.post("/api/v3/model/price", json=question, headers=headers)
+        quotes.append(answer.json()["data"]["discounted_price"])
+    assert quotes[1] == pytest.approx(quotes[0] * 1.5)
 
 
 @pytest.mark.parametrize("fault", FREE)

@@ -248,9 +248,15 @@ MUTATIONS = (
     Mutation(
         "one look",
         "settle.py",
-        "            if doubt in before.missing\n"
-        "            and self._still_listed(doubt)\n",
-        "            if self._still_listed(doubt)\n",
+        "            if doubt in before.missing\n            and not doubt.taken\n",
+        "            if not doubt.taken\n",
+        RECONCILE,
+    ),
+    Mutation(
+        "absent though taken",
+        "settle.py",
+        "            and not doubt.taken\n",
+        "",
         RECONCILE,
     ),
     Mutation(
