@@ -7,6 +7,7 @@ from typing import Literal, assert_never
 
 from batchgen.events import TaskPlanned
 from batchgen.money import Micros
+from batchgen.shapes import Lots, count
 from batchgen.state import LOST, REJECTED, Attempt, Stage, Status, TaskState
 from batchgen.tasks import Task
 
@@ -224,7 +225,8 @@ class Plan:
     """What a run would do and cost, added up task by task.
 
     `rows` are the tasks to buy, grouped by their first label: clips, seconds, cost.
-    `edits` name the tasks that are new, changed, renamed or tried again.
+    `edits` name the tasks that are new, changed, renamed or tried again. `lots` are
+    the tasks to buy by what a price and a schema may depend on.
     """
 
     total: int = 0
@@ -235,6 +237,7 @@ class Plan:
     rows: dict[str, tuple[int, int, Micros]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     edits: list[Edit] = field(default_factory=list)
+    lots: Lots = field(default_factory=dict)
 
     def add(
         self,
@@ -255,6 +258,7 @@ class Plan:
             self.to_buy += 1
             self.seconds += task.seconds
             self.cost += task.price
+            count(self.lots, task)
             clips, seconds, cost = self.rows.get(group, (0, 0, 0))
             self.rows[group] = (
                 clips + 1,

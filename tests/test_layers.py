@@ -35,7 +35,7 @@ inclusion
 axes rows
 drafts
 manifest schema
-tables wording matching inspection references
+tables wording matching inspection references shapes
 keys templates task rescue
 scalars
 readers answers records
@@ -52,7 +52,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references
+references shapes
 """
 PURE = _PURE.split()
 

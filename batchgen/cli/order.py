@@ -1,6 +1,7 @@
 """A manifest, a selection and a run folder put together: what was ordered."""
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -199,6 +200,19 @@ def place(path: Path, settings: Settings, flags: Flags) -> Order:
         name = f"{name}.{models[flags.model].alias}"
     folder = settings.outputs / run_name(name, live=live)
     return Order(manifest, flags, folder, live, models)
+
+
+def command(path: Path, flags: Flags, *, whole: bool) -> str:
+    """What starts this, as a shell takes it; `whole`: not only the selection."""
+    words = ["batchgen", "run", str(path)]
+    if not whole:
+        words += [word for text in flags.select for word in ("--select", text)]
+        words += ["--limit", str(flags.limit)] if flags.limit else []
+    words += ["--model", flags.model] if flags.model else []
+    words += ["--run", flags.run] if flags.run else []
+    words += ["--encoding", flags.encoding] if flags.encoding else []
+    words += ["--sandbox"] if flags.sandbox else []
+    return shlex.join(words)
 
 
 def _rehearsal(name: str | None, models: Catalog) -> Model | None:

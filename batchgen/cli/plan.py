@@ -14,8 +14,8 @@ import click
 from batchgen import journal, report
 from batchgen.cli import exits, settings
 from batchgen.cli.colour import say
-from batchgen.cli.order import Flags, Order, cap_of, place, policy_of
-from batchgen.errors import JournalError, StoreError
+from batchgen.cli.order import Flags, Order, cap_of, command, place, policy_of
+from batchgen.errors import JournalError, ManifestError, StoreError, UsageError
 from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
 from batchgen.forecast import Forecast, render_time
@@ -25,6 +25,7 @@ from batchgen.profile import TIERS, WAVESPEED, Limits, Profile, profile_for
 from batchgen.readers import sources
 from batchgen.records import Record
 from batchgen.scalars import Rate
+from batchgen.shapes import Rehearsal, rehearsal
 from batchgen.starts import deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
@@ -70,16 +71,20 @@ def plan(
     cap = cap_of(order.manifest, None, env.ceiling)
     outlook = outlook_of(order, records)
     night = _night(order, outlook, records, now)
+    cheap, final = rehearsal(order.plan.lots, order.models), _final(order, env, now)
     if as_json:
         facts = document(order, tally, cap, outlook)
         if night:
             facts |= {**night, "deadline": iso(night["deadline"])}
+        facts["rehearsal"] = _both(order, cheap, final)
         exits.answer("plan", 0, "done", **facts)
     else:
         page = replace(
             quote(order, tally, cap, manifest, outlook),
             detailed=verbose,
             night=report.Night(**night) if night else None,
+            rehearsal=cheap,
+            final=final,
         )
         say(report.plan_text(page), nl=False)
     return 0
@@ -156,6 +161,41 @@ def _night(
     }
 
 
+def _final(order: Order, env: settings.Settings, now: datetime) -> Micros | None:
+    """What a rehearsed manifest would cost as it stands; None if it is not rehearsed.
+
+    Of the same selection; what its own run has bought already costs nothing more.
+    """
+    path = order.manifest.path
+    if order.flags.model is None or str(path) == "-":
+        return None
+    final = place(path, env, replace(order.flags, model=None, run=None))
+    records = journal.read(final.folder)
+    final.begin(records, now)
+    try:
+        final.survey(Tally.of(records), policy_of(final.manifest))
+    except (UsageError, ManifestError):
+        return None  # the selection means something in the rehearsal alone
+    return final.plan.cost
+
+
+def _both(
+    order: Order, cheap: Rehearsal | None, final: Micros | None
+) -> dict[str, object] | None:
+    """The price of a rehearsal and of the final, as data."""
+    cost = order.plan.cost
+    if final is not None:
+        model = order.model.alias
+        return {"model": model, "cost_usd": _usd(cost), "final_usd": _usd(final)}
+    if cheap is None:
+        return None
+    return {
+        "model": cheap.model,
+        "cost_usd": _usd(cheap.cost),
+        "final_usd": _usd(cost),
+    }
+
+
 def document(
     order: Order, tally: Tally, cap: Micros | None, outlook: Forecast
 ) -> dict[str, object]:
@@ -190,7 +230,6 @@ def quote(
 ) -> report.Quote:
     """The plan as a page."""
     first = order.first
-    flag = "" if order.live or not order.flags.sandbox else " --sandbox"
     expansion = order.expansion
     axes = expansion.axes if expansion else ()
     edited = {edit.after.id for edit in order.plan.edits if edit.after}
@@ -206,7 +245,7 @@ def quote(
         plan=order.plan,
         cap=cap,
         plan_id=order.plan_id,
-        command=f"batchgen run {path}{flag}",
+        command=command(path, order.flags, whole=False),
         committed=tally.ledger.committed,
         axis=axes[0][0] if axes else "clips",
         product=_product(order),

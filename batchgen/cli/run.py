@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from batchgen.cli.order import (
     Flags,
     Order,
     cap_of,
+    command,
     place,
     policy_of,
     session_cap_of,
@@ -434,12 +434,7 @@ class _Run:
 
     def _command(self) -> str:
         """What starts this run again, as a shell takes it."""
-        flags = self._order.flags
-        words = ["batchgen", "run", str(self._path)]
-        words += ["--run", flags.run] if flags.run else []
-        words += ["--encoding", flags.encoding] if flags.encoding else []
-        words += ["--sandbox"] if flags.sandbox else []
-        return shlex.join(words)
+        return command(self._path, self._order.flags, whole=True)
 
 
 def _round_up(amount: Micros) -> str:

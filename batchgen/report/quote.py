@@ -9,11 +9,14 @@ from batchgen import diff, terminal
 from batchgen.money import Micros, dollars
 from batchgen.plan import Edit, Plan
 from batchgen.report.words import about, clips, duration
+from batchgen.shapes import Rehearsal
 
 _ROWS = 20
 _PROMPT_LINES = 3
 _COLUMNS = 80
 _INDENT = 4
+NO_SEED = "The models take no seed: a final clip will not equal the rehearsed one."
+"""What a rehearsal does not promise."""
 _SIGNS = {"new": "+", "changed": "~", "failed": "!", "renamed": ">", "removed": "-"}
 
 
@@ -63,6 +66,8 @@ class Quote:
         done_cost: what the clips that are done have cost.
         night: how the deadline suits it; None without one.
         detailed: whether every edited task has a line, and what changed in it.
+        rehearsal: the same clips on a cheaper model; None without one.
+        final: what they cost without `--model`; None where it is not in use.
     """
 
     run: str
@@ -82,6 +87,8 @@ class Quote:
     done_cost: Micros = 0
     night: Night | None = None
     detailed: bool = False
+    rehearsal: Rehearsal | None = None
+    final: Micros | None = None
 
 
 def plan_text(quote: Quote) -> str:
@@ -91,7 +98,7 @@ def plan_text(quote: Quote) -> str:
         _changes(quote),
         _edits(quote.plan) if quote.detailed else (),
         _table(quote),
-        [*_product(quote), *_prompt(quote)],
+        [*_rehearsal(quote), *_product(quote), *_prompt(quote)],
         _start(quote),
     )
     texts = ("\n".join(map(terminal.safe, block)) for block in map(list, blocks))
@@ -193,6 +200,17 @@ def _cap(quote: Quote) -> str:
     left = quote.cap - quote.committed - quote.plan.cost
     verb = "leaves" if left >= 0 else "short by"
     return f"cap {dollars(quote.cap)}, {verb} {dollars(abs(left))}"
+
+
+def _rehearsal(quote: Quote) -> Iterator[str]:
+    """Both prices, so that nobody finds out afterwards that there was a cheaper one."""
+    cheap, cost = quote.rehearsal, dollars(quote.plan.cost)
+    if quote.final is not None:
+        yield f"  rehearse {cost}, final {dollars(quote.final)} (without --model)"
+    elif cheap is not None:
+        yield f"  rehearse {dollars(cheap.cost)} (--model {cheap.model}), final {cost}"
+    if quote.detailed and (cheap or quote.final is not None):
+        yield f"    {NO_SEED}"
 
 
 def _product(quote: Quote) -> Iterator[str]:

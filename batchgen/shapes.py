@@ -1,0 +1,106 @@
+"""Tasks to buy that differ in their texts only: asked for once, priced once. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from batchgen.models import Catalog, Model
+from batchgen.money import Micros
+from batchgen.task import Task, priced
+
+_PLAIN = (bool, int, float)
+_WORD = 16  # characters; a longer text is prose, which no price depends on
+
+
+class Shape(NamedTuple):
+    """What a schema and a price may depend on.
+
+    `fields` are name and value, in the order sent; the value of a prose, a list or a
+    map is None.
+    """
+
+    model: str
+    price: Micros
+    fields: tuple[tuple[str, Any], ...]
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The fields whose value is known."""
+        return {name: value for name, value in self.fields if value is not None}
+
+
+@dataclass(slots=True)
+class Lot:
+    """How many tasks have a shape, and the first of them."""
+
+    first: Task
+    count: int = 0
+
+
+Lots = dict[Shape, Lot]
+
+
+def count(lots: Lots, task: Task) -> None:
+    """Count a task among those of its shape."""
+    fields = tuple(
+        (
+            name,
+            value
+            if type(value) in _PLAIN or (type(value) is str and len(value) <= _WORD)
+            else None,
+        )
+        for name, value in task.input.items()
+        if name != "prompt"
+    )
+    shape = Shape(task.model, task.price, fields)
+    lot = lots.get(shape)
+    if lot is None:
+        lot = lots[shape] = Lot(task)
+    lot.count += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The same tasks on a cheaper model.
+
+    Attributes:
+        model: its alias.
+        cost: of all of them there, micro-dollars.
+    """
+
+    model: str
+    cost: Micros
+
+
+def rehearsal(lots: Mapping[Shape, Lot], models: Catalog) -> Rehearsal | None:
+    """The first cheaper sibling that takes every task; None without one."""
+    cost = sum(shape.price * lot.count for shape, lot in lots.items())
+    for sibling in _siblings(lots, models):
+        there = [_price(shape, lot, sibling) for shape, lot in lots.items()]
+        known = [price for price in there if price is not None]
+        if len(known) == len(there) and sum(known) < cost:
+            return Rehearsal(sibling.alias, sum(known))
+    return None
+
+
+def _siblings(lots: Mapping[Shape, Lot], models: Catalog) -> Iterator[Model]:
+    names = dict.fromkeys(shape.model for shape in lots)
+    found = (models.find(name) for name in names)
+    siblings = dict.fromkeys(name for one in found if one for name in one.rehearsal)
+    yield from (model for name in siblings if (model := models.find(name)))
+
+
+def _price(shape: Shape, lot: Lot, sibling: Model) -> Micros | None:
+    """What a lot costs on a sibling; None if that does not take it."""
+    own = sibling.schema["properties"]
+    names = {name for name, _ in shape.fields}
+    if lot.first.kind == "element":
+        return shape.price * lot.count
+    if "prompt" in lot.first.input:
+        names.add("prompt")
+    missing = set(sibling.schema.get("required", ())) - names
+    if missing or not names <= own.keys():
+        return None
+    if any(sibling.mistakes(shape.known, live=True, whole=False)):
+        return None
+    return sibling.price.of(priced(sibling, shape.known)) * lot.count

@@ -1,0 +1,91 @@
+"""Both prices before anything is bought, and the way from a rehearsal to the final."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgen.cli import call
+from batchgen.models import catalog
+from batchgen.money import usd
+from batchgen.shapes import Lots, Rehearsal, count, rehearsal
+from batchgen.task import Task
+
+MODELS = catalog()
+CAMPAIGN = Path(__file__).parent.parent / "manifests" / "spring-launch.yaml"
+
+
+def lots(alias: str, *requests: dict[str, Any]) -> Lots:
+    model = MODELS[alias]
+    found: Lots = {}
+    for fields in requests:
+        body = model.request(fields)
+        price = model.price.of({**model.identity_defaults, **body})
+        task = Task("f" * 32, "a", model.id, body, 1, price, 5, {}, "a.mp4")
+        count(found, task)
+    return found
+
+
+def test_the_campaign_shows_both_prices_and_how_to_pay_the_smaller_one(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BATCHGEN_OUTPUTS", str(tmp_path))
+    assert call(["plan", str(CAMPAIGN), "-v"]) == 0
+    text = capsys.readouterr().out
+    assert "\n  rehearse $14.28 (--model kling-std), final $52.08\n" in text
+    assert "a final clip will not equal the rehearsed one" in text
+    both = {"model": "kling-std", "cost_usd": 14.28, "final_usd": 52.08}
+    assert call(["plan", str(CAMPAIGN), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rehearsal"] == both
+    rehearse = ["plan", str(CAMPAIGN), "--model", "kling-std"]
+    assert call([*rehearse, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rehearsal"] == both
+    assert call(rehearse) == 0
+    text = capsys.readouterr().out
+    assert "  rehearse $14.28, final $52.08 (without --model)\n" in text
+    # Who copies this line buys the rehearsal, and not the final.
+    assert text.endswith(f"start with: batchgen run {CAMPAIGN} --model kling-std\n")
+
+
+def test_the_next_sibling_where_a_field_does_not_exist_in_the_first() -> None:
+    element = {"element_list": ["1"], "prompt": "@A swims"}
+    plain = {"prompt": "a boat"}
+    assert rehearsal(lots("kling-o3-4k", plain), MODELS) == Rehearsal(
+        "kling-o3-std", usd("0.42")
+    )
+    assert rehearsal(lots("kling-o3-4k", plain, element), MODELS) == Rehearsal(
+        "kling-o3-pro", usd("1.12")
+    )
+
+
+def test_no_line_where_nothing_is_cheaper() -> None:
+    assert rehearsal(lots("kling-std", {"prompt": "a boat"}), MODELS) is None
+    assert rehearsal({}, MODELS) is None
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "prompt": st.sampled_from(["a boat", "a cat"]),
+                "duration": st.integers(3, 15),
+                "sound": st.booleans(),
+                "aspect_ratio": st.sampled_from(["16:9", "1:1"]),
+            }
+        ),
+        max_size=8,
+    )
+)
+def test_the_sum_over_shapes_is_the_sum_over_tasks(
+    requests: list[dict[str, Any]],
+) -> None:
+    found = lots("kling-4k", *requests)
+    std = MODELS["kling-std"]
+    cost = sum(std.price.of({**std.identity_defaults, **one}) for one in requests)
+    assert sum(lot.count for lot in found.values()) == len(requests)
+    assert rehearsal(found, MODELS) == (Rehearsal("kling-std", cost) if cost else None)
