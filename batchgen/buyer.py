@@ -67,6 +67,7 @@ class Buyer:
         self._starts = Pace(limits.starts, limits.seconds)
         self._queueing: set[anyio.CancelScope] = set()
         self._uncertain_in_a_row = 0
+        self._told_full = False
 
     def close(self) -> None:
         """Buy nothing more; whoever waits for a turn waits no longer."""
@@ -147,10 +148,23 @@ class Buyer:
         with anyio.CancelScope() as scope:
             self._queueing.add(scope)
             try:
+                await self._room()
                 await self._starts.turn()
-                await self._recorder.room()
+                await self._room()
             finally:
                 self._queueing.discard(scope)
+
+    async def _room(self) -> None:
+        """Wait for room for the state file and for the clips."""
+        if self._recorder.full and not self._told_full:
+            self._told_full = True
+            self._observer.notice(
+                f"{self._recorder.folder}: the disk is full. Nothing is bought until "
+                "there was room for a while; what is paid is still collected."
+            )
+        await self._recorder.room()
+        self._told_full = False
+        await self._perform.space.calm()
 
     def _plan(self, task: Task) -> None:
         """Say what a task is, unless the journal says the same already."""

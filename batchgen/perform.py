@@ -17,7 +17,7 @@ from batchgen.answers import Prediction
 from batchgen.client import Client
 from batchgen.disk import keep_folders
 from batchgen.downloads import LinkExpired, fetch
-from batchgen.errors import NotSent, Refused, Unavailable, Uncertain
+from batchgen.errors import NotSent, Refused, StoreError, Unavailable, Uncertain
 from batchgen.events import (
     AttemptAccepted,
     AttemptNotSent,
@@ -42,6 +42,7 @@ from batchgen.moves import (
 from batchgen.parts import on_disk, write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
+from batchgen.space import Space
 from batchgen.task import Task
 from batchgen.world import World
 
@@ -60,6 +61,7 @@ class Local:
     """Performs steps in this process.
 
     Set `stop` to end downloads under way; their parts stay for the next session.
+    `space` is where downloads wait for room on the disk.
     `received` is told of every piece of a download, from the thread that fetches it.
     """
 
@@ -85,6 +87,7 @@ class Local:
         self._accepted_at: dict[str, float] = {}
         self._prepared: set[Path] = set()
         self._threads = anyio.CapacityLimiter(_DOWNLOADS_AT_ONCE)
+        self.space = Space(videos, world)
 
     async def __call__(self, step: Step) -> TaskEvent:
         """Do it; the one event that came of it."""
@@ -189,12 +192,13 @@ class Local:
         """Fetch every output; signed addresses that died are asked for again.
 
         Raises:
-            StoreError: the disk does not take the file.
+            StoreError: the disk does not take the file, or had no room for too long.
             KeyRejected: the key is no longer good for reading.
         """
         trouble = _Trouble(self._profile, self._world)
         self._accepted_at.setdefault(step.prediction, anyio.current_time())
         renewals = empty = 0
+        short_since: float | None = None
         while renewals <= _MOST_RENEWALS and empty <= _MOST_EMPTY_LOOKS:
             odd = Unavailable("the service shows it without a link")
             try:
@@ -203,6 +207,11 @@ class Local:
                 if found.urls:
                     return await self._saved(step, found)
                 empty += found.meaning != "waiting"
+            except StoreError as error:
+                now = anyio.current_time()
+                short_since = now if short_since is None else short_since
+                await self.space.more(error, short_since)
+                continue
             except LinkExpired as error:
                 renewals += 1
                 odd = Unavailable(error.message)

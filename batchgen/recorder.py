@@ -51,13 +51,15 @@ class Nobody:
 class Recorder:
     """The runner's pen: nothing else appends to the journal.
 
-    `faults` are the tracebacks of an observer that failed.
+    `faults` are the tracebacks of an observer that failed, `rescued` the paid ids that
+    the journal did not take.
     """
 
     def __init__(self, journal: Journal, tally: Tally, observer: Observer) -> None:
         self.tally = tally
         self.observer = observer
         self.faults: list[str] = []
+        self.rescued: list[AttemptAccepted] = []
         self._journal = journal
 
     def record(self, event: Event) -> int:
@@ -112,6 +114,7 @@ class Recorder:
             await self.write(outcome)
         except (StoreError, JournalError):
             if isinstance(outcome, AttemptAccepted):
+                self.rescued.append(outcome)
                 self._journal.rescue.save(outcome)
             raise
 

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -110,6 +111,7 @@ class Runner:
         self._feed: Feed | None = None
         self._failures_in_a_row = 0
         self._found_late = False
+        self._left = False
         self._rested: dict[str, int] = {}
         self._before = {
             task: len(state.attempts) for task, state in self._tally.states.items()
@@ -138,22 +140,31 @@ class Runner:
         for event in news:
             await self._recorder.write(event)
         with self._scope:
-            await self._settlement.look()
-            await self._billing.look()
-            await self._audit(tasks)
-            async with anyio.create_task_group() as beside_it:
-                beside_it.start_soon(self._aside, self._open_slots)
-                beside_it.start_soon(self._aside, self._settle_meanwhile, tasks)
-                beside_it.start_soon(self._aside, self._mind_the_bill)
-                await self._round(tasks)
-                while not self.stopped and await self._settle_again():
-                    self._found_late = False
-                    await self._round(tasks)
-                beside_it.cancel_scope.cancel()
-            await self._billing.look()
-            if self._auditor:
-                await self._auditor.this_one()
+            try:
+                await self._all(tasks)
+            except* (StoreError, JournalDamaged) as errors:
+                self._break(_first(errors))
+        if isinstance(self.failure, StoreError) and not self._left:
+            with anyio.CancelScope() as self._scope:
+                await self._watch_on()
         self.bugs += self._recorder.faults
+
+    async def _all(self, tasks: Tasks) -> None:
+        await self._settlement.look()
+        await self._billing.look()
+        await self._audit(tasks)
+        async with anyio.create_task_group() as beside_it:
+            beside_it.start_soon(self._aside, self._open_slots)
+            beside_it.start_soon(self._aside, self._settle_meanwhile, tasks)
+            beside_it.start_soon(self._aside, self._mind_the_bill)
+            await self._round(tasks)
+            while not self.stopped and await self._settle_again():
+                self._found_late = False
+                await self._round(tasks)
+            beside_it.cancel_scope.cancel()
+        await self._billing.look()
+        if self._auditor:
+            await self._auditor.this_one()
 
     async def _audit(self, tasks: Tasks) -> None:
         """Look for what earlier sessions lost; after a repair that is a must."""
@@ -231,6 +242,10 @@ class Runner:
 
     def detach(self) -> None:
         """Leave paid clips to the next session; submissions under way still end."""
+        self._left = True
+        self._abort()
+
+    def _abort(self) -> None:
         self._perform.stop.set()
         self._scope.cancel()
 
@@ -377,7 +392,44 @@ class Runner:
     def _break(self, error: StoreError | JournalDamaged) -> None:
         self.failure = self.failure or error
         self.stop("disk" if isinstance(error, StoreError) else "state")
-        self.detach()
+        self._abort()
+
+    async def _watch_on(self) -> None:
+        """Where nothing can be written: see what is paid to its end, for people.
+
+        The next session asks again and fetches the clips.
+        """
+        paid = {
+            name: (len(state.attempts), state.prediction)
+            for name, state in self._tally.states.items()
+            if state.status is Status.RENDERING
+        }
+        for found in self._recorder.rescued:
+            paid[found.task] = (found.attempt, found.prediction)
+        if not paid:
+            return
+        self._observer.notice(
+            f"{self.failure}\nNothing more is bought. {len(paid)} paid clips are "
+            "watched to their end; the next run collects them. Ctrl-C to leave now."
+        )
+        async with anyio.create_task_group() as watching:
+            for name, what in paid.items():
+                step = Await(self._bought(name), *what)
+                watching.start_soon(self._aside, self._see, step)
+
+    async def _see(self, step: Await) -> None:
+        with anyio.move_on_after(self._policy.task_timeout):
+            try:
+                event = await self._perform(step)
+            except KeyRejected as error:
+                self._observer.notice(f"the key was refused: {error.message}")
+                return
+            word = "finished"
+            if isinstance(event, PredictionFailed):
+                word = f"failed: {event.message}"
+            self._observer.notice(f"{step.task.slug}: {step.prediction} {word}")
+            with suppress(StoreError):  # the state file may be sound
+                await self._recorder.write(event)
 
     async def _fetch_all(self, steps: MemoryObjectReceiveStream[Download]) -> None:
         with steps:
@@ -413,3 +465,10 @@ class Runner:
             self.bugs.append(f"{task.slug}\n{traceback.format_exc()}")
             self._observer.notice(f"bug in batchgen at {task.slug}: {error!r}")
         return None
+
+
+def _first(
+    errors: ExceptionGroup[StoreError | JournalDamaged],
+) -> StoreError | JournalDamaged:
+    one = errors.exceptions[0]
+    return _first(one) if isinstance(one, ExceptionGroup) else one

@@ -178,6 +178,7 @@ class Story:
         limits: Limits | None = None,
         cap: int | None = None,
         faults: str = "",
+        patience: Patience | None = None,
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like.
 
@@ -186,7 +187,7 @@ class Story:
         world = World(
             disk=disk or Disk(),
             runtime=self.root / "runtime",
-            patience=Patience(retry=0.02, calm=0.1, endure=0.3, hold=0.6),
+            patience=patience or Patience(retry=0.02, calm=0.1, endure=0.3, hold=0.6),
         )
         observer = Silent()
         self.notices = observer.notices

@@ -22,7 +22,7 @@ watch
 runner
 buyer billing
 audit settle feed engines perform
-moves repairs
+moves repairs space
 recorder slots
 reconcile tally starts journal client downloads stores
 parts

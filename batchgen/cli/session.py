@@ -202,6 +202,7 @@ class Session:
             sidecars=terms.policy.sidecars,
         )
         perform.received = self.observer.received
+        perform.space.notice = self.observer.notice
         settlement = Settlement(
             recorder,
             self.client,
