@@ -1,14 +1,14 @@
 """Tasks that get in each other's way: one name, one file or one request for two."""
 
+import itertools
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from batchgen import names
 from batchgen.drafts import Draft
-from batchgen.findings import Finding, Place
+from batchgen.findings import Finding, Gathered, Place
 from batchgen.money import Micros, dollars
 from batchgen.variants import Variants
 
@@ -88,59 +88,81 @@ def _twice(numbers: "array[int]") -> frozenset[int]:
     if len(set(numbers)) == len(numbers):
         return frozenset()
     ordered = sorted(numbers)
-    return frozenset(one for one, other in pairwise(ordered) if one == other)
+    return frozenset(one for one, other in itertools.pairwise(ordered) if one == other)
 
 
 class Clashes:
-    """Compares tasks with each other: all of them, or those that may have a twin."""
+    """Compares tasks with each other: those that may have a twin.
 
-    def __init__(self, variants: Variants) -> None:
+    Keeps little, though a million rows may be one and the same.
+    """
+
+    def __init__(self, variants: Variants, twins: Twins) -> None:
         self._variants = variants
+        self._twins = twins
         self._slugs: dict[str, tuple[str, Place | None]] = {}
         self._outputs: dict[str, str] = {}
         self._ids: dict[str, tuple[str, Place | None, tuple[str, ...]]] = {}
-        self._same_slug: list[tuple[str, Place | None, Place | None]] = []
-        self._same_output: dict[str, list[str]] = {}
-        self._same_request: list[tuple[Sold, Draft, tuple[str, ...]]] = []
-        self._first_request: list[tuple[str, Place | None]] = []
+        self._same_slug = Gathered()
+        self._same_output: dict[str, tuple[str, str, int]] = {}
+        self._same_request = Gathered()
+        self._doubled: tuple[Draft, tuple[str, ...]] | None = None
+        self._count = self._price = 0
 
     def remember(self, task: Sold, draft: Draft) -> None:
         """Compare a task with all before it."""
+        key, slug, output = _numbers(task)
+        doubled = key in self._twins.ids and self._request(task, draft)
+        if slug in self._twins.slugs:
+            self._name(task, silent=doubled)
+        if output in self._twins.outputs:
+            self._file(task)
+
+    def _request(self, task: Sold, draft: Draft) -> bool:
+        """Whether a task of another name asks for the same."""
         ids = tuple(value.id for value in draft.choices.values())
-        slug = names.clash(task.slug)
-        first = self._slugs.setdefault(slug, (task.slug, task.place))
         known = self._ids.setdefault(task.id, (task.slug, task.place, ids))
-        if known[0] != task.slug:
-            self._same_request.append((task, draft, known[2]))
-            self._first_request.append((known[0], known[1]))
-        elif first[0] != task.slug or first[1] != task.place:
-            self._same_slug.append((task.slug, task.place, first[1]))
-        output = names.clash(task.output)
-        owner = self._outputs.setdefault(output, task.slug)
+        if known[0] == task.slug:
+            return False
+        self._doubled = self._doubled or (draft, known[2])
+        self._count += 1
+        self._price += task.price
+        if task.place is not None:
+            where = f", line {known[1].line}" if known[1] else ""
+            message = f"the same request as {known[0]}{where}"
+            self._same_request.append(
+                Finding(task.place, "identical-requests", message)
+            )
+        return True
+
+    def _name(self, task: Sold, *, silent: bool) -> None:
+        here = (task.slug, task.place)
+        first = self._slugs.setdefault(names.clash(task.slug), here)
+        if silent or first == here or task.place is None or first[1] is None:
+            return
+        message = f"the id `{task.slug}` is used twice"
+        label = f"first in line {first[1].line}"
+        self._same_slug.append(Finding(task.place, "duplicate-id", message, label))
+
+    def _file(self, task: Sold) -> None:
+        owner = self._outputs.setdefault(names.clash(task.output), task.slug)
         if owner != task.slug:
-            self._same_output.setdefault(task.output, [owner]).append(task.slug)
+            _, second, count = self._same_output.get(task.output, ("", task.slug, 1))
+            self._same_output[task.output] = (owner, second, count + 1)
 
     def findings(self) -> Iterator[Finding]:
         """All clashes."""
-        yield from self._duplicates()
+        yield from self._same_slug
         yield from self._identical()
         yield from self._overwritten()
 
-    def _duplicates(self) -> Iterator[Finding]:
-        for slug, place, first in self._same_slug[:50]:
-            if place is not None and first is not None:
-                message = f"the id `{slug}` is used twice"
-                label = f"first in line {first.line}"
-                yield Finding(place, "duplicate-id", message, label)
-
     def _identical(self) -> Iterator[Finding]:
-        if not self._same_request:
+        if self._doubled is None:
             return
-        _, draft, first = self._same_request[0]
-        count = len(self._same_request)
-        price = dollars(sum(twin.price for twin, _, __ in self._same_request))
-        twice = "request would" if count == 1 else "requests would each"
-        cost = f"{count} {twice} be bought twice: {price} for nothing new"
+        draft, first = self._doubled
+        twice = "request would" if self._count == 1 else "requests would each"
+        price = dollars(self._price)
+        cost = f"{self._count} {twice} be bought twice: {price} for nothing new"
         for axis, one, other in zip(
             self._variants.axes, first, draft.choices.values(), strict=False
         ):
@@ -154,21 +176,18 @@ class Clashes:
                     key=True,
                 )
                 return
-        for (twin, _, __), (slug, place) in zip(
-            self._same_request[:50], self._first_request, strict=False
-        ):
-            if twin.place is not None:
-                where = f", line {place.line}" if place else ""
-                message = f"the same request as {slug}{where}"
-                advice = f"{cost}\nremove one, or say `takes: 2` if you want two"
-                yield Finding(twin.place, "identical-requests", message, advice=advice)
+        advice = f"{cost}\nremove one, or say `takes: 2` if you want two"
+        for found in itertools.islice(self._same_request, 50):
+            more = f"\n{found.advice}" if found.advice else ""
+            yield replace(found, advice=advice + more)
 
     def _overwritten(self) -> Iterator[Finding]:
         document = self._variants.manifest.document
-        for output, slugs in list(self._same_output.items())[:20]:
-            more = f" and {len(slugs) - 2} more" if len(slugs) > 2 else ""  # noqa: PLR2004
-            message = f"{len(slugs)} tasks would be saved as {output}"
-            advice = ", ".join(slugs[:2]) + more
+        for output, found in itertools.islice(self._same_output.items(), 20):
+            first, second, count = found
+            more = f" and {count - 2} more" if count > 2 else ""  # noqa: PLR2004
+            message = f"{count} tasks would be saved as {output}"
+            advice = f"{first}, {second}{more}"
             fix = ""
             if document is not None and document.node(("output",)):
                 place = document.place(("output", "name"))

@@ -2,13 +2,15 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 Severity = Literal["error", "warning", "note"]
 
 IN_FULL = 20
+_ROWS_SHOWN = 3
 WIDEST = 160
 _LINES = re.compile(r"\r\n|\r|\n")
 _UNSAFE = re.compile(
@@ -102,25 +104,68 @@ def render(
     return "\n\n".join(blocks)
 
 
-def gathered(findings: list[Finding]) -> list[Finding]:
-    """One finding per column and rule of a table: the first in full, then the rows."""
-    kept: list[Finding] = []
-    groups: dict[tuple[str, str, str], int] = {}
-    more: dict[int, list[int]] = {}
-    for finding in findings:
-        table = finding.place.file.endswith((".csv", ".tsv"))
-        key = (finding.place.file, finding.rule, str(finding.path[:1]))
-        if table and key in groups:
-            more.setdefault(groups[key], []).append(finding.place.line)
-            continue
-        groups[key] = len(kept)
-        kept.append(finding)
-    for index, lines in more.items():
-        rows = ", ".join(map(str, lines[:3])) + (" …" if len(lines) > 3 else "")  # noqa: PLR2004
-        text = f"and {len(lines)} more row{'s' * (len(lines) > 1)}: {rows}"
-        advice = "\n".join(filter(None, (kept[index].advice, text)))
-        kept[index] = replace(kept[index], advice=advice)
-    return kept
+class Gathered:
+    """Findings as they come; a table keeps one per column and rule.
+
+    That one is the first, in full; of the others their number is kept and the lines
+    of three, so that a million bad rows take no more room than four.
+    """
+
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        self._kept: list[Finding] = []
+        self._seen: set[Finding] = set()
+        self._groups: dict[tuple[str, str, str], int] = {}
+        self._more: dict[int, list[int]] = {}
+        self._count: Counter[int] = Counter()
+        self._last: dict[int, int] = {}
+        self += findings
+
+    def __iadd__(self, findings: Iterable[Finding]) -> Self:
+        """Take more in."""
+        for finding in findings:
+            self.append(finding)
+        return self
+
+    def append(self, finding: Finding) -> None:
+        """Take one more in."""
+        file, line, _, __ = finding.place
+        if line and in_table(file):
+            key = (file, finding.rule, str(finding.path[:1]))
+            first = self._groups.setdefault(key, len(self._kept))
+            if first < len(self._kept):
+                self._another(first, line)
+                return
+        elif finding in self._seen:
+            return
+        else:
+            self._seen.add(finding)
+        self._kept.append(finding)
+
+    def _another(self, first: int, line: int) -> None:
+        if line == self._last.setdefault(first, self._kept[first].place.line):
+            return  # one row may make many tasks
+        self._last[first] = line
+        self._count[first] += 1
+        lines = self._more.setdefault(first, [])
+        if len(lines) < _ROWS_SHOWN:
+            lines.append(line)
+
+    def __iter__(self) -> Iterator[Finding]:
+        """What is kept, with the number of rows that each stands for."""
+        for index, finding in enumerate(self._kept):
+            lines, count = self._more.get(index), self._count[index]
+            if not lines:
+                yield finding
+                continue
+            rows = ", ".join(map(str, lines)) + (" …" if count > len(lines) else "")
+            text = f"and {count:,} more row{'s' * (count > 1)}: {rows}"
+            advice = "\n".join(filter(None, (finding.advice, text)))
+            yield replace(finding, advice=advice)
+
+
+def in_table(file: str) -> bool:
+    """Whether a place in this file is one of many rows."""
+    return file.endswith((".csv", ".tsv"))
 
 
 def as_json(finding: Finding) -> dict[str, Any]:

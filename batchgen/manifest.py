@@ -8,7 +8,7 @@ from typing import Literal
 from batchgen import inspection, names, readers, wording
 from batchgen.deadline import Deadline
 from batchgen.errors import ManifestError
-from batchgen.findings import Finding, Place, gathered
+from batchgen.findings import Finding, Gathered, Place
 from batchgen.keys import (
     BudgetKeys,
     NoticeKeys,
@@ -187,7 +187,7 @@ def load(
     tables = Tables(path, encoding)
     if document is None:
         tables.rummage(readers.text_of(path, encoding), catalog.default, live=live)
-        raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
+        raise ManifestError(list(Gathered(_sorted([*findings, *tables.findings]))))
     if model is not None and isinstance(document.data, dict):
         document.data = {**document.data, "model": model.id, "price": None}
     written, more = wording.validate(document)
@@ -197,7 +197,7 @@ def load(
         tables.read(written, document)
     if _stops(findings + tables.findings) or written is None:
         tables.salvage(document, inspection.model_of(document, catalog), live=live)
-        raise ManifestError(gathered(_sorted([*findings, *tables.findings])))
+        raise ManifestError(list(Gathered(_sorted([*findings, *tables.findings]))))
     findings += tables.findings
     named = catalog.find(written.model)
     return Manifest(

@@ -6,7 +6,7 @@ from typing import Any
 
 from batchgen import names
 from batchgen.drafts import Axis, Draft, Layer
-from batchgen.findings import Finding, Mistake
+from batchgen.findings import Finding, Gathered, Mistake
 from batchgen.manifest import Manifest
 from batchgen.models import Model
 from batchgen.readers import cells
@@ -38,11 +38,11 @@ class Rendering:
         self._vars = dict(manifest.written.vars)
         self._templates: Any = None
         self._outputs: Any = None
-        self._warnings: dict[Origin, Finding] = {}
+        self._warnings = Gathered()
 
     def findings(self) -> list[Finding]:
         """Warnings about texts that look like another tool's templates."""
-        return list(self._warnings.values())
+        return list(self._warnings)
 
     def fields(self, draft: Draft) -> tuple[Mapping[str, Any], list[Finding]]:
         """The request's fields, and why some cannot be filled in."""
@@ -198,14 +198,15 @@ class Rendering:
 
     def _warn(self, text: str, origin: Origin) -> None:
         found = _BRACES.search(text)
-        if found and origin not in self._warnings:
-            self._warnings[origin] = Finding(
+        if found:
+            finding = Finding(
                 origin.source.find(origin.path, found.group()),
                 "braces",
                 f"`{found.group()}` is sent literally; use `matrix` for variants",
                 severity="warning",
                 path=origin.path,
             )
+            self._warnings.append(finding)
 
 
 def _located(fault: TemplateFault, origin: Origin, advice: str = "") -> Finding:

@@ -8,12 +8,13 @@ from batchgen import pictures
 from batchgen.clashes import Clashes, Prints
 from batchgen.drafts import Draft
 from batchgen.errors import ManifestError
-from batchgen.findings import Finding, Mistake, Place, gathered
+from batchgen.findings import Finding, Gathered, Mistake, Place, in_table
 from batchgen.manifest import Manifest
 from batchgen.models import Catalog, Model, Price
 from batchgen.models.canonical import digest
 from batchgen.money import Micros, dollars, usd
 from batchgen.outside import Outside, length
+from batchgen.readers.csv import Table
 from batchgen.rendering import Rendering
 from batchgen.task import Days, Task, priced, to_json
 from batchgen.variants import Variants
@@ -21,6 +22,7 @@ from batchgen.variants import Variants
 __all__ = ["MAX_TASKS", "Expansion", "Task", "check", "expand", "to_json"]
 
 MAX_TASKS = 10_000
+_COUNTED = 100_000  # so many are counted one by one, past the limit too
 Json = Mapping[str, Any]
 Measure = tuple[Micros, int]
 
@@ -101,7 +103,7 @@ class Expansion:
         self._days = days
         self._variants = Variants(manifest, catalog)
         self._rendering = Rendering(manifest, self._variants.axes, days)
-        self._found: list[Finding] = []
+        self._found = Gathered()
         self._said = {(item.place, item.rule) for item in manifest.warnings}
         self._catalog = catalog
         self._price = manifest.price
@@ -146,7 +148,7 @@ class Expansion:
         note = sheet.note() if sheet else None
         found += [note] if note else []
         unique = {(item.place, item.rule, item.message): item for item in found}
-        return gathered(sorted(unique.values(), key=lambda item: item.place))
+        return sorted(unique.values(), key=lambda item: item.place)
 
     def verify(self) -> None:
         """Stop if anything is wrong.
@@ -169,7 +171,8 @@ class Expansion:
     def _compared(self) -> list[Finding]:
         """Clashes between tasks; only where some have twins are they made again."""
         if self._clashes[0] != self.count:
-            twins, clashes = self._prints.twins(), Clashes(self._variants)
+            twins = self._prints.twins()
+            clashes = Clashes(self._variants, twins)
             again = Expansion(
                 self.manifest,
                 self._catalog,
@@ -186,35 +189,39 @@ class Expansion:
     def _walk(self) -> Iterator[tuple[Task, Draft]]:
         self.count = self.price = self.seconds = 0
         if self._variants.combinations > 100 * self._limit:
-            self._too_many(self._variants.combinations)
+            self._too_many(self._variants.combinations, more=True)
             return
         for draft in self._variants:
             for task in self._tasks(draft):
                 self.count += 1
-                if self.count > self._limit:
-                    self._too_many(max(self.count, self._upper()))
+                if self.count > max(self._limit, _COUNTED):
+                    self._too_many(max(self.count, self._upper()), more=True)
                     return
                 self.price += task.price
                 self.seconds += task.seconds
-                yield task, draft
+                if self.count <= self._limit:
+                    yield task, draft
+        if self.count > self._limit:
+            self._too_many(self.count)
 
     def _upper(self) -> int:
-        rows = self._variants.rows if self.manifest.rows is None else 1
-        prompts = self.manifest.written.prompts
+        found, prompts = self.manifest.rows, self.manifest.written.prompts
+        rows = found.count() if isinstance(found, Table) else self._variants.rows
         rows = max(rows, len(prompts) if isinstance(prompts, list) else 1)
         included = len(self.manifest.written.include)
         return (
             self._variants.combinations * rows * self.manifest.written.takes + included
         )
 
-    def _too_many(self, count: int) -> None:
-        known = max(self.count - 1, 1)
+    def _too_many(self, count: int, *, more: bool = False) -> None:
+        """Say how many there are; `more`: counting them all would take too long."""
+        known = max(self.count - more, 1)
         cost = dollars(self.price * count // known) if self.price else "unknown"
         place = Place(str(self.manifest.path), 0, 0, 0)
-        message = (
-            f"this manifest makes {count:,} tasks or more, about {cost}, "
-            f"and {self._limit:,} is the limit"
-        )
+        size = f"{count:,} tasks for {cost}"
+        if more:
+            size = f"{count:,} tasks or more, about {cost}"
+        message = f"this manifest makes {size}, and {self._limit:,} is the limit"
         advice = f"if that is meant: --max-tasks {count}"
         self._found.append(Finding(place, "too-many", message, advice=advice))
 
@@ -293,7 +300,9 @@ class Expansion:
         return layer.origin.finding(replace(mistake, path=mistake.path[1:]))
 
     def _say(self, finding: Finding) -> None:
-        key = (finding.place, finding.rule)
-        if key not in self._said:
+        if not in_table(finding.place.file):
+            key = (finding.place, finding.rule)
+            if key in self._said:
+                return
             self._said.add(key)
-            self._found.append(finding)
+        self._found.append(finding)

@@ -8,7 +8,7 @@ from typing import Any
 from batchgen.axes import axes
 from batchgen.drafts import OWN, Draft, Entry, Layer, Value, layer
 from batchgen.errors import ManifestError
-from batchgen.findings import Finding
+from batchgen.findings import Gathered
 from batchgen.inclusion import Inclusion
 from batchgen.manifest import Manifest
 from batchgen.matching import Rule
@@ -30,7 +30,7 @@ class Variants:
         self.manifest = manifest
         self.catalog = catalog
         self.model = manifest.entry(catalog)
-        self.findings: list[Finding] = []
+        self.findings = Gathered()
         self.sheet: Sheet | None = None
         self._unchecked: set[str] = set()
         self.product = self.excluded = self.included = self.rows = 0
