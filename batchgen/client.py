@@ -339,6 +339,25 @@ class Client:
         """The latest that the service's clock can show, by what its answers told."""
         return iso(self._now() + timedelta(seconds=self.clock_offset + self._slack))
 
+    def clock_was_set(self) -> None:
+        """Our time of day is another one; what the service's was goes on counting."""
+        if self._anchor:
+            server, then = self._anchor
+            elapsed = timedelta(seconds=anyio.current_time() - then)
+            self.clock_offset = (server + elapsed - self._now()).total_seconds()
+
+    def service_time_at_least(self) -> datetime:
+        """The earliest that the service's clock can show.
+
+        Told by the time of day and by the clock that nobody sets: whoever waits for
+        a moment of the service must not be deceived by one of them.
+        """
+        by_day = self._now() + timedelta(seconds=self.clock_offset)
+        if self._anchor is None:
+            return by_day
+        server, then = self._anchor
+        return min(by_day, server + timedelta(seconds=anyio.current_time() - then))
+
     def service_window(self, began: float) -> Window:
         """From `began`, by the event loop's clock, until now, as the service dates it.
 

@@ -30,6 +30,7 @@ from batchgen.events import (
     SavedFile,
     TaskAbandoned,
     TaskEvent,
+    Window,
 )
 from batchgen.moves import (
     FLAGGED,
@@ -108,6 +109,7 @@ class Local:
     async def _submit(self, step: Submit) -> TaskEvent:
         task, number = step.task.id, step.attempt
         began = anyio.current_time()
+        asked = self._client.service_window(began)
         try:
             found = await self._client.submit(step.task.model, step.task.input)
         except Refused as no:
@@ -122,7 +124,7 @@ class Local:
                 attempt=number,
                 phase=error.phase,
                 error=str(error),
-                window=self._client.service_window(began),
+                window=_both(asked, self._client.service_window(began)),
                 evidence=error.evidence,
             )
         self._accepted_at[found.id] = anyio.current_time()
@@ -332,6 +334,17 @@ class _Trouble:
         )
         jitter = self._world.chance.uniform(0.5, 1.0)
         return error.retry_after or ceiling * jitter
+
+
+def _both(first: Window, last: Window) -> Window:
+    """From the beginning of one to the end of the other, whatever the clocks did.
+
+    While the machine sleeps the loop's clock stands still, and afterwards nothing
+    tells any more how long ago a request was begun.
+    """
+    return Window(
+        since=min(first.since, last.since), until=max(first.until, last.until)
+    )
 
 
 def _refused(task: str, number: int, no: Refused) -> AttemptRefused:

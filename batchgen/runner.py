@@ -16,6 +16,7 @@ from batchgen.buyer import Buyer
 from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
+    ClockJumped,
     OutputsSaved,
     PredictionFailed,
     SessionClosed,
@@ -220,6 +221,16 @@ class Runner:
     async def _settle_again(self) -> bool:
         moved = await self._settlement.wait_and_look(self.stopping)
         return moved or self._found_late
+
+    async def note_jump(self, ahead: float) -> None:
+        """The time of day was set by so many seconds."""
+        self._settlement.client.clock_was_set()
+        event = ClockJumped(ahead_ms=round(ahead * 1000))
+        await self._aside(self._recorder.write, event)
+        self._observer.notice(
+            f"the clock of this machine was set by {ahead:+.0f} s; nothing depends on "
+            "it but what is shown and the deadline"
+        )
 
     async def close(self, code: int, reason: str) -> None:
         """Write down how the session ended."""

@@ -187,13 +187,14 @@ class Settlement:
             until = when(window.until) if window else None
             if planned is None or since is None or until is None:
                 continue
+            wider = timedelta(milliseconds=self._tally.widened.get((task, number), 0))
             yield Doubt(
                 task=task,
                 attempt=number,
                 model=planned.model,
                 fingerprint=self.fingerprint(planned.model, planned.input),
-                since=min(since, until),
-                until=max(since, until) + _DATE_STEP,
+                since=min(since, until) - wider,
+                until=max(since, until) + _DATE_STEP + wider,
                 taken=self._tally.states[task].attempts[number - 1].taken,
             )
 
@@ -285,7 +286,8 @@ class Settlement:
 
     def _seconds_until_settled(self, doubts: Sequence[Doubt]) -> float:
         last = max(doubt.settled_at(self._profile) for doubt in doubts)
-        return max(0.0, (last - self._server_now()).total_seconds())
+        now = self.client.service_time_at_least()
+        return max(0.0, (last - now).total_seconds())
 
     def _explain(self, doubts: Sequence[Doubt]) -> str:
         seconds = round(self._seconds_until_settled(doubts))

@@ -54,6 +54,8 @@ class Tally:
         unaudited: a person went on with a state file that may lack purchases, and
             nobody has looked for them in the account's history.
         owned: predictions that belong to an attempt.
+        widened: attempts under way while our clock was set, and by how many ms; their
+            windows are so much wider at both ends.
         dearer: model -> the worst charge seen above its bound, and that bound.
         wanted: tasks that this run is about; None until the run says so.
         uploads: reference of a picture -> its address at the service, and until when.
@@ -70,6 +72,7 @@ class Tally:
         self.unaudited = False
         self.closed: SessionClosed | None = None
         self.owned: set[str] = set()
+        self.widened: dict[tuple[str, int], int] = {}
         self.dearer: dict[str, tuple[Micros, Micros]] = {}
         self.wanted: frozenset[str] | None = None
         self.uploads: dict[str, tuple[str, str]] = {}
@@ -101,8 +104,12 @@ class Tally:
                 self.endpoint = event.endpoint
             case SessionClosed():
                 self.closed = event
-            case Repaired() | Imported() | ClockJumped():
+            case Repaired() | Imported():
                 pass
+            case ClockJumped():
+                for key in self.open_attempts():
+                    wide = self.widened.get(key, 0)
+                    self.widened[key] = wide + abs(event.ahead_ms)
             case Resealed():
                 self._reseal(event)
             case MediaUploaded():

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 from anyio.abc import TaskStatus
@@ -17,6 +17,7 @@ from batchgen.world import World
 _LOOK = 0.5
 _HEARTBEAT = 1.0
 _CLOCK_LOOK = 30.0
+_JUMP = 2.0  # seconds; what a time service corrects by the way is less
 _DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
 
 
@@ -111,3 +112,14 @@ async def heartbeat(tally: Tally, observer: Observer) -> None:
     while True:
         await anyio.sleep(_HEARTBEAT)
         observer.alive(tally)
+
+
+async def clocks(runner: Runner, world: World) -> None:
+    """Notice that somebody set the clock; a machine that slept is none of that."""
+    wall, awake = world.now(), world.awake()
+    while True:
+        await anyio.sleep(_HEARTBEAT)
+        ahead = (world.now() - wall).total_seconds() - (world.awake() - awake)
+        if abs(ahead) > _JUMP:
+            wall += timedelta(seconds=ahead)
+            await runner.note_jump(ahead)

@@ -5,6 +5,7 @@ import platform
 import random
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,16 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _awake() -> float:
+    """The event loop's clock, and what the machine slept besides, where that is told.
+
+    The loop's own clock stands still while the machine is suspended.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    asleep = 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
+    return anyio.current_time() + asleep
 
 
 def _boot() -> str:
@@ -72,6 +83,7 @@ class World:
 
     Attributes:
         now: the time of day, UTC; timers use the event loop's clock instead.
+        awake: seconds on a clock that nobody sets and that sleep does not stop.
         chance: for jitter only; no safety depends on it.
         disk: the calls to the file system.
         boot: identity of this start of the machine.
@@ -86,6 +98,7 @@ class World:
     """
 
     now: Callable[[], datetime] = _now
+    awake: Callable[[], float] = _awake
     chance: random.Random = field(default_factory=random.Random)
     disk: Disk = field(default_factory=Disk)
     boot: str = field(default_factory=_boot)

@@ -5,8 +5,9 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ class Story:
         cap: int | None = None,
         faults: str = "",
         patience: Patience | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like.
 
@@ -188,6 +190,7 @@ class Story:
             disk=disk or Disk(),
             runtime=self.root / "runtime",
             patience=patience or Patience(retry=0.02, calm=0.1, endure=0.3, hold=0.6),
+            now=now or (lambda: datetime.now(UTC)),
         )
         observer = Silent()
         self.notices = observer.notices

@@ -32,7 +32,7 @@ from batchgen.report.words import clips
 from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
-from batchgen.watch import deadline, heartbeat, signals, silence
+from batchgen.watch import clocks, deadline, heartbeat, signals, silence
 from batchgen.world import World, iso
 
 
@@ -170,6 +170,7 @@ class Session:
                 )
                 group.start_soon(silence, runner, self.client, self.account.profile)
                 group.start_soon(heartbeat, self.tally, self.observer)
+                group.start_soon(clocks, runner, self.world)
                 if self.terms.deadline is not None:
                     last = self.terms.deadline
                     await group.start(deadline, runner, last, self.tally, self.world)
