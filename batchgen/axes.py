@@ -54,7 +54,8 @@ def value_of(name: str, value: Any, origin: Origin, model: Model) -> Value:
     given = value.get("set") or {}
     sets = {key: (inner, origin / "set" / key) for key, inner in given.items()}
     if name in model.fields and name not in sets:
-        sets[name] = (value.get("id"), origin / "id")
+        own = name if name in value else "id"
+        sets[name] = (value.get(own), origin / own)
     return Value(text, Choice(text, fields), origin, fields, sets)
 
 

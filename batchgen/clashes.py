@@ -80,7 +80,7 @@ def _numbers(task: Sold) -> tuple[int, int, int]:
     return (
         hash(task.id),
         hash(names.clash(task.slug)),
-        hash(names.clash(task.output)),
+        hash(names.clash(task.output or task.slug)),
     )
 
 
@@ -115,7 +115,7 @@ class Clashes:
         doubled = key in self._twins.ids and self._request(task, draft)
         if slug in self._twins.slugs:
             self._name(task, silent=doubled)
-        if output in self._twins.outputs:
+        if task.output and output in self._twins.outputs:
             self._file(task)
 
     def _request(self, task: Sold, draft: Draft) -> bool:

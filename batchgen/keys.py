@@ -136,8 +136,8 @@ class ElementKeys(Keys):
     references: list[str] = Field(
         [], max_length=3, description="Pictures from other sides."
     )
-    description: str = Field("", max_length=100, description="What it is.")
-    tags: list[str] = Field([], description="Words to find it by.")
+    description: str = Field(min_length=1, max_length=100, description="What it is.")
+    tags: list[str] = Field([], description="Ids of the vendor's tags: o_102.")
 
 
 class NoticeKeys(Keys):

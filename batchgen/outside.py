@@ -31,7 +31,7 @@ def outside(name: str, price: Price, catalog: Catalog) -> Outside | None:
     if "/" not in name or name != name.strip():
         return None
     known = {
-        field: {"type": schema["type"]}
+        field: {"type": schema["type"], **_media(schema)}
         for model in catalog
         for field, schema in model.fields.items()
         if "type" in schema
@@ -51,6 +51,13 @@ def outside(name: str, price: Price, catalog: Catalog) -> Outside | None:
         rules=(),
         examples=(),
     )
+
+
+def _media(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """That pictures stand here; nobody knows which ones the model takes."""
+    found: dict[str, Any] = {key: {} for key in ("x-media",) if key in schema}
+    items = schema.get("items", {})
+    return found | ({"items": {"x-media": {}}} if "x-media" in items else {})
 
 
 def unknown(name: str, catalog: Catalog) -> Mistake:

@@ -224,9 +224,11 @@ class Edit:
 class Plan:
     """What a run would do and cost, added up task by task.
 
-    `rows` are the tasks to buy, grouped by their first label: clips, seconds, cost.
-    `edits` name the tasks that are new, changed, renamed or tried again. `lots` are
-    the tasks to buy by what a price and a schema may depend on.
+    Counts are of clips; `cost` is of elements too. `rows` are the clips to buy,
+    grouped by their first label: clips, seconds, cost. `elements` are what clips show,
+    and `made` are those of them to buy: how many, and their cost. `edits` name the
+    tasks that are new, changed, renamed or tried again. `lots` are the tasks to buy by
+    what a price and a schema may depend on.
     """
 
     total: int = 0
@@ -238,6 +240,13 @@ class Plan:
     removed: tuple[str, ...] = ()
     edits: list[Edit] = field(default_factory=list)
     lots: Lots = field(default_factory=dict)
+    elements: int = 0
+    made: tuple[int, Micros] = (0, 0)
+
+    @property
+    def buys(self) -> bool:
+        """Whether there is anything to buy."""
+        return bool(self.to_buy or self.made[0])
 
     def add(
         self,
@@ -252,6 +261,9 @@ class Plan:
             self.edits.append(Edit(change, task.slug, cost, before, task))
         elif change in ("new", "failed"):
             self.edits.append(Edit(change, task.slug, task.price))
+        if task.kind == "element":
+            self._add_element(task, change)
+            return
         self.total += 1
         self.counts[change] = self.counts.get(change, 0) + 1
         if change in ("new", "changed", "failed"):
@@ -265,6 +277,13 @@ class Plan:
                 seconds + task.seconds,
                 cost + task.price,
             )
+
+    def _add_element(self, task: Task, change: Change) -> None:
+        self.elements += 1
+        if change in ("new", "changed", "failed"):
+            count(self.lots, task)
+            self.made = (self.made[0] + 1, self.made[1] + task.price)
+            self.cost += task.price
 
 
 def change_of(

@@ -74,6 +74,8 @@ class Rendering:
         """The name people see."""
         if draft.take is not None and draft.name:
             return draft.name
+        if draft.model.kind == "elements" and not draft.name:
+            return names.segment(f"element_{fields.get('name', '')}")
         if draft.literal is not None and draft.name and take == 1:
             return names.segment(draft.name)
         parts = [names.segment(draft.name)] if draft.name else []
@@ -97,6 +99,8 @@ class Rendering:
     ) -> str | Finding:
         """The file's name below the videos folder."""
         keys = self._output
+        if draft.model.kind == "elements":
+            return ""  # no file comes of it
         if draft.output is not None:
             found = names.path(draft.output)
             origin = draft.origin / "output"

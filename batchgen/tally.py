@@ -58,6 +58,7 @@ class Tally:
             windows are so much wider at both ends.
         dearer: model -> the worst charge seen above its bound, and that bound.
         wanted: tasks that this run is about; None until the run says so.
+        element_tasks: those of them that make what clips show; they are no clips.
         uploads: reference of a picture -> its address at the service, and until when.
         refs: address of any upload there ever was -> reference of its picture.
         elements: task of an element -> the account's id of it.
@@ -79,6 +80,7 @@ class Tally:
         self.refs: dict[str, str] = {}
         self.elements: dict[str, str] = {}
         self.makers: dict[str, str] = {}
+        self.element_tasks: frozenset[str] = frozenset()
         self._counts: Counter[str] = Counter()
 
     @classmethod
@@ -176,28 +178,36 @@ class Tally:
         else:
             self.unaudited = not event.audited
 
-    def want(self, tasks: Iterable[str]) -> None:
-        """Say which tasks the counts are about."""
-        self.wanted = frozenset(tasks)
-        words = (word(self.states.get(task, TaskState())) for task in self.wanted)
-        self._counts = Counter(words)
+    def want(self, tasks: Iterable[str], elements: Iterable[str] = ()) -> None:
+        """Say which tasks the counts are about, and which of them are no clips."""
+        self.wanted, self.element_tasks = frozenset(tasks), frozenset(elements)
+        self._counts = Counter(map(self._word, self.wanted))
+
+    def _word(self, task: str) -> str:
+        return word(self.states.get(task, TaskState()))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of the wanted tasks stand where; they add up to the total."""
+        """How many of the wanted clips stand where; they add up to the total."""
+        made = Counter(map(self._word, self.element_tasks))
+        return {name: self._counts[name] - made[name] for name in WORDS}
+
+    @property
+    def everything(self) -> dict[str, int]:
+        """The same with elements, which decide on how a run ends as well."""
         return {name: self._counts[name] for name in WORDS}
 
     @property
     def total(self) -> int:
-        """How many tasks the run is about."""
-        return len(self.wanted) if self.wanted is not None else len(self.states)
+        """How many clips the run is about."""
+        wanted = self.states if self.wanted is None else self.wanted
+        return len(wanted) - len(self.element_tasks)
 
     @property
     def left(self) -> int:
-        """Tasks that are neither finished nor given up nor in doubt."""
-        return sum(
-            self._counts[name] for name in ("pending", "rendering", "downloading")
-        )
+        """Clips that are neither finished nor given up nor in doubt."""
+        counts = self.counts
+        return sum(counts[name] for name in ("pending", "rendering", "downloading"))
 
     def doubtful(self) -> Iterator[tuple[str, int, Window | None]]:
         """Every attempt of unknown fate: task, attempt, window."""

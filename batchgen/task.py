@@ -97,8 +97,9 @@ def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:
     model = (models or catalog()).find(task.model)
     fields = model.fields if model else task.input
     line: dict[str, Any] = {"id": task.slug, "model": task.model, "take": task.take}
-    line |= {key: value for key, value in task.input.items() if key in fields}
-    extra = {key: value for key, value in task.input.items() if key not in fields}
+    body = {key: _with_paths(value, task.files) for key, value in task.input.items()}
+    line |= {key: value for key, value in body.items() if key in fields}
+    extra = {key: value for key, value in body.items() if key not in fields}
     if extra:
         line["extra"] = extra
     if task.labels:
@@ -107,6 +108,15 @@ def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:
     if model is None or model.price.of(priced(model, task.input)) != task.price:
         line["price"] = float(plain(task.price))
     return line
+
+
+def _with_paths(value: Any, files: Mapping[str, str]) -> Any:
+    """Pictures by where they are instead of what they are."""
+    if isinstance(value, str):
+        return files.get(value, value)
+    if isinstance(value, list):
+        return [_with_paths(one, files) for one in value]
+    return value
 
 
 def priced(model: Model, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from batchgen import pictures
 from batchgen.clashes import Clashes, Prints
 from batchgen.drafts import Draft
+from batchgen.elements import Elements
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Gathered, Mistake, Place, in_table
+from batchgen.images import Album
 from batchgen.manifest import Manifest
 from batchgen.models import Catalog, Model, Price
 from batchgen.models.canonical import digest
 from batchgen.money import Micros, dollars, usd
 from batchgen.outside import Outside, length
+from batchgen.pictures import FIELDS, Hanging
 from batchgen.readers.csv import Table
 from batchgen.rendering import Rendering
 from batchgen.task import Days, Task, priced, to_json
@@ -25,6 +28,8 @@ MAX_TASKS = 10_000
 _COUNTED = 100_000  # so many are counted one by one, past the limit too
 Json = Mapping[str, Any]
 Measure = tuple[Micros, int]
+Files = Mapping[str, str]
+Sound = tuple[Model, dict[str, Any], Files]
 
 
 def expand(
@@ -34,7 +39,7 @@ def expand(
     live: bool,
     max_tasks: int = MAX_TASKS,
 ) -> Iterator[Task]:
-    """The tasks, one after the other; nothing is yielded before all are sound.
+    """The clips, one after the other; nothing is yielded before all are sound.
 
     Walks the manifest twice: once to check, once to yield.
 
@@ -45,7 +50,7 @@ def expand(
     for _ in checked:
         pass
     checked.verify()
-    yield from Expansion(manifest, catalog, live=live, max_tasks=max_tasks)
+    yield from checked
 
 
 def check(
@@ -55,12 +60,16 @@ def check(
     live: bool,
     max_tasks: int = MAX_TASKS,
     days: Days | None = None,
+    album: Album | None = None,
 ) -> "Expansion":
     """One walk that yields the sound tasks and collects what is wrong.
 
-    `days` are what `{{ date }}` means; without them there is no such name.
+    `days` are what `{{ date }}` means; without them there is no such name. `album`
+    knows the pictures that this command has looked at already.
     """
-    return Expansion(manifest, catalog, live=live, max_tasks=max_tasks, days=days)
+    return Expansion(
+        manifest, catalog, live=live, max_tasks=max_tasks, days=days, album=album
+    )
 
 
 class Expansion:
@@ -81,8 +90,6 @@ class Expansion:
         count: tasks, takes included.
         price: what they cost, micro-dollars.
         seconds: how long they are.
-        elements: tasks that make what the others show, in written order; they are
-            not among those that it yields, and not in the counts.
         findings: errors, warnings and notes.
     """
 
@@ -94,10 +101,10 @@ class Expansion:
         live: bool,
         max_tasks: int,
         days: Days | None = None,
+        album: Album | None = None,
     ) -> None:
         self.manifest = manifest
         self.count = self.price = self.seconds = 0
-        self.elements: list[Task] = []
         self._live = live
         self._limit = max_tasks
         self._days = days
@@ -108,7 +115,17 @@ class Expansion:
         self._catalog = catalog
         self._price = manifest.price
         self._prints = Prints()
-        self._clashes: tuple[int, list[Finding]] = (0, [])
+        self._clashes: tuple[int, list[Finding]] = (-1, [])
+        self._album = album or Album()
+        self._elements = Elements(manifest, catalog, self._album, live=live)
+
+    @property
+    def elements(self) -> list[Task]:
+        """Tasks that make what the clips show, in written order.
+
+        They are not among those that it yields, and not in its counts.
+        """
+        return self._elements.used
 
     @property
     def axes(self) -> tuple[tuple[str, int], ...]:
@@ -143,6 +160,9 @@ class Expansion:
         """Errors, warnings and notes, sorted by place."""
         found = [*self.manifest.warnings, *self._variants.findings, *self._found]
         found += self._compared()
+        found += [*self._elements.findings, *self._elements.strays()]
+        if not any(one.severity == "error" for one in found):
+            found += self._elements.unused()
         found += self._rendering.findings()
         sheet = self._variants.sheet
         note = sheet.note() if sheet else None
@@ -161,12 +181,13 @@ class Expansion:
             raise ManifestError(findings)
 
     def __iter__(self) -> Iterator[Task]:
-        """The sound tasks, in order."""
+        """The sound clips, in order."""
         self._prints = Prints()
         remember = self._prints.remember
-        for task, _ in self._walk():
+        for task, draft in self._walk():
             remember(task)
-            yield task
+            if draft.model.kind != "elements":
+                yield task
 
     def _compared(self) -> list[Finding]:
         """Clashes between tasks; only where some have twins are they made again."""
@@ -179,6 +200,7 @@ class Expansion:
                 live=self._live,
                 max_tasks=self._limit,
                 days=self._days,
+                album=self._album,
             )
             for task, draft in again._walk() if twins else ():
                 if task in twins:
@@ -188,11 +210,18 @@ class Expansion:
 
     def _walk(self) -> Iterator[tuple[Task, Draft]]:
         self.count = self.price = self.seconds = 0
+        self._elements.begin()
         if self._variants.combinations > 100 * self._limit:
             self._too_many(self._variants.combinations, more=True)
             return
+        yield from self._elements.defined()
         for draft in self._variants:
             for task in self._tasks(draft):
+                if draft.model.kind == "elements":
+                    self._elements.add(task)
+                    yield task, draft
+                    continue
+                self._elements.ask(task, draft.origin / "element_list")
                 self.count += 1
                 if self.count > max(self._limit, _COUNTED):
                     self._too_many(max(self.count, self._upper()), more=True)
@@ -225,8 +254,8 @@ class Expansion:
         advice = f"if that is meant: --max-tasks {count}"
         self._found.append(Finding(place, "too-many", message, advice=advice))
 
-    def _sound(self, draft: Draft) -> tuple[Model, dict[str, Any]] | None:
-        """The model at its price and the canonical fields; None if they are not."""
+    def _sound(self, draft: Draft) -> Sound | None:
+        """The model at its price, canonical fields and files; None if they are not."""
         rendered, faults = self._rendering.fields(draft)
         for fault in faults:
             self._say(fault)
@@ -234,19 +263,27 @@ class Expansion:
             return None
         model = self._priced_model(draft)
         spelled, mistakes = model.judge(rendered, live=self._live)
-        if not pictures.FIELDS.isdisjoint(spelled):
-            mistakes += pictures.faults(spelled, self.manifest.path.parent)
+        files: Files = {}
+        if model.media or not FIELDS.isdisjoint(spelled):
+            hanging = Hanging(model, self._album, lambda name: _folder(draft, name))
+            spelled, files = hanging.hung(spelled), hanging.files
+            mistakes += hanging.mistakes
+        if isinstance(spelled.get("element_list"), list):
+            cast, wrong = self._elements.cast(spelled["element_list"], model)
+            spelled = {**spelled, "element_list": cast}
+            unknown = {mistake.path for mistake in wrong}
+            mistakes = [one for one in mistakes if one.path not in unknown] + wrong
         for mistake in mistakes:
             self._say(self._blame(draft, mistake))
         if mistakes and any(mistake.severity == "error" for mistake in mistakes):
             return None
-        return model, model.lean(spelled)
+        return model, model.lean(spelled), files
 
     def _tasks(self, draft: Draft) -> Iterator[Task]:
         sound = self._sound(draft)
         if sound is None:
             return
-        model, canonical = sound
+        model, canonical, files = sound
         whole = priced(model, canonical)
         measure = self._measured(draft, model, whole)
         if measure is None:
@@ -267,7 +304,7 @@ class Expansion:
                 return
             yield Task(
                 key, slug, model.id, model.body(canonical), take, price, seconds,
-                labels, output, place,
+                labels, output, place, files,
             )  # fmt: skip
 
     def _priced_model(self, draft: Draft) -> Model:
@@ -306,3 +343,9 @@ class Expansion:
                 return
             self._said.add(key)
         self._found.append(finding)
+
+
+def _folder(draft: Draft, name: str) -> Path:
+    """Where the file lies in which a field's value was written."""
+    found = None if draft.literal is not None else draft.fields.get(name)
+    return Path((found or draft).origin.source.file).parent

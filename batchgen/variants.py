@@ -135,7 +135,7 @@ class Variants:
 
     def _table(self, rows: Table | Lines) -> Iterator[Entry]:
         if isinstance(rows, Table):
-            self.sheet = Sheet(rows, self.model)
+            self.sheet = Sheet(rows, self.model, self.catalog.fields)
             self.findings += self.sheet.findings
             found = sheet_rows(self.sheet, rows)
         else:

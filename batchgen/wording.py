@@ -48,11 +48,6 @@ def validate(document: Document) -> tuple[keys.Written | None, list[Finding]]:
 def _unbuilt(written: keys.Written, document: Document) -> Iterator[Finding]:
     """Keys that are known and do nothing yet: an error, never a silence."""
     root = Origin(document)
-    for name, element in written.elements.items():
-        if isinstance(element, keys.ElementKeys):
-            message = f"making elements is not built yet, so there is no `{name}`"
-            label = "give it the id of one that was made before"
-            yield (root / "elements" / name).error("not-yet", message, label, key=True)
     if isinstance(written.output, keys.OutputKeys) and written.output.store:
         message = "`store` is not built yet: clips stay in the run's videos folder"
         origin = root / "output" / "store"
@@ -132,6 +127,8 @@ def _short(path: Path, _: Any, __: Details) -> Mistake:
         return Mistake(
             (), "no-prompts", "`prompts` is empty, so there is nothing to make"
         )
+    if path[:1] == ("elements",):
+        return Mistake((), "empty-text", f"`{word}` is empty")
     if path[:1] == ("matrix",):
         return Mistake((), "empty-axis", f"`{word}` has no values")
     return Mistake((), "empty-rule", f"`{word}` is empty, so this rule does nothing")

@@ -3,13 +3,15 @@
 Parts begin with `--- name` and end with the next; the first is the manifest that is
 checked, others lie beside it, and the last, `--- says`, is what a person reads. A word
 behind the name says how the file is written: an encoding, `sparse` for one that is too
-large, `sandbox` for a plan that costs nothing.
+large, `400x300` for a picture of that size, `sandbox` for a plan that costs nothing.
 """
 
 import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from PIL import Image
 
 from batchgen import manifest, models, readers, tasks
 from batchgen.errors import ManifestError
@@ -18,6 +20,7 @@ from batchgen.readers.text import LARGEST
 
 FOLDER = Path(__file__).with_name("golden")
 _PART = re.compile(r"^--- (\S+) ?(\S*)\n(.*?)(?=^--- |\Z)", re.MULTILINE | re.DOTALL)
+_SIZE = re.compile(r"[0-9]+x[0-9]+")
 
 
 def found_in(path: Path, *, live: bool = True) -> tuple[list[Finding], int | None]:
@@ -60,6 +63,9 @@ def _write(folder: Path, name: str, how: str, text: str) -> tuple[Path, str]:
     if how == "sparse":
         with path.open("wb") as stream:
             stream.truncate(LARGEST + 1)
+    elif _SIZE.fullmatch(how):
+        size = tuple(map(int, how.split("x")))
+        Image.new("RGB", (size[0], size[1])).save(path)
     else:
         encoding = how if how not in ("", "sandbox") else "utf-8"
         path.write_bytes(text.encode(encoding))

@@ -53,6 +53,7 @@ NAMES_A_RULE = {
     "Finding": 1,
     "Mistake": 1,
     "error": 0,
+    "BadImage": 0,
     "CellError": 0,
     "TemplateFault": 0,
     "PydanticCustomError": 0,
@@ -64,7 +65,7 @@ NAMES_A_RULE = {
 LANGUAGE = """
 findings keys scalars wording inspection manifest tables matching variants axes rows
 inclusion outside pictures drafts variables templates rendering clashes tasks
-names spelling
+names spelling pictures elements images
 """
 
 

@@ -29,12 +29,12 @@ parts
 bodies
 plan selector forecast
 tasks
-clashes rendering
+clashes rendering elements
 variants
 inclusion
 axes rows
 drafts
-manifest schema
+manifest schema pictures
 tables wording matching inspection references shapes
 keys templates task rescue
 scalars
@@ -42,7 +42,6 @@ readers answers records
 outside
 models profile addresses
 variables ledger state statefile
-pictures
 findings events names pace world ballast places
 deadline errors images spelling terminal mp4 disk money trust diff redaction
 """
@@ -52,7 +51,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes
+references shapes elements
 """
 PURE = _PURE.split()
 

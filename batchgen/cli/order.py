@@ -10,6 +10,7 @@ from pathlib import Path
 from batchgen.cli.settings import Settings
 from batchgen.errors import ManifestError, UsageError
 from batchgen.findings import Finding
+from batchgen.images import Album
 from batchgen.manifest import Manifest, load
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import Micros
@@ -47,7 +48,8 @@ class Order:
         folder: where the run lives.
         live: whether real money is spent.
         plan: what a run would do and cost; complete after `survey`.
-        chosen: ids of the selected tasks, in order.
+        chosen: ids of the selected tasks, elements first, each in order.
+        elements: ids of those that make elements.
         plan_id: a hash of the whole expansion, selection and limit.
         days: what `{{ date }}` means, for good; see `begin`.
     """
@@ -59,11 +61,13 @@ class Order:
     models: Catalog
     plan: Plan = field(default_factory=Plan)
     chosen: dict[str, None] = field(default_factory=dict)
+    elements: dict[str, None] = field(default_factory=dict)
     plan_id: str = ""
     first: Task | None = None
     first_labels: tuple[str, ...] = ()
     expansion: Expansion | None = None
     days: Days | None = None
+    album: Album = field(default_factory=Album)
 
     @property
     def model(self) -> Model:
@@ -84,7 +88,7 @@ class Order:
             ManifestError: with everything that is wrong in the manifest.
         """
         self.expansion = self._expansion()
-        self.chosen, self.plan = {}, Plan()
+        self.chosen, self.elements, self.plan = {}, {}, Plan()
         digest = hashlib.sha256(repr(self._selection()).encode())
         slugs = _slugs(tally)
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
@@ -92,15 +96,11 @@ class Order:
         other = "(included)" if axes else "prompts"
         meant = selector(self.flags.select, sheet)
         seen: set[str] = set()
-        for task in self.expansion:
-            seen |= {task.id, task.slug}
-            digest.update(f"{task.id} {task.price}\n".encode())
-            self.first_labels = self.first_labels or tuple(task.labels)
-            status = word(tally.states.get(task.id, TaskState()))
-            if not meant(task, status) or self._full():
-                continue
+        needed: set[str] = set()
+        used: set[str] = set()
+
+        def choose(task: Task) -> None:
             self.chosen[task.id] = None
-            self.first = self.first or task
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
                 change = "done"
@@ -109,6 +109,27 @@ class Order:
             )
             before = known.planned if known else None
             self.plan.add(task, change, task.labels.get(group, other), before)
+
+        for task in self.expansion:
+            seen |= {task.id, task.slug}
+            used.update(task.elements)
+            digest.update(f"{task.id} {task.price}\n".encode())
+            self.first_labels = self.first_labels or tuple(task.labels)
+            status = word(tally.states.get(task.id, TaskState()))
+            if not meant(task, status) or self._full():
+                continue
+            needed.update(task.elements)
+            self.first = self.first or task
+            choose(task)
+        for task in self.expansion.elements:
+            seen |= {task.id, task.slug}
+            digest.update(f"{task.id} {task.price}\n".encode())
+            status = word(tally.states.get(task.id, TaskState()))
+            alone = task.ref not in used and meant(task, status) and not self._full()
+            if task.ref in needed or alone:
+                self.elements[task.id] = None
+                choose(task)
+        self.chosen = {**self.elements, **self.chosen}
         self.expansion.verify()
         self._refuse_nothing(seen)
         self.plan.removed = tuple(
@@ -147,6 +168,7 @@ class Order:
             live=self.live,
             max_tasks=self.flags.max_tasks,
             days=self.days,
+            album=self.album,
         )
 
     def _full(self) -> bool:

@@ -21,6 +21,7 @@ from batchgen.findings import render
 from batchgen.forecast import Forecast, render_time
 from batchgen.models import Price
 from batchgen.money import Micros, plain
+from batchgen.plan import Plan
 from batchgen.profile import TIERS, WAVESPEED, Limits, Profile, profile_for
 from batchgen.readers import sources
 from batchgen.records import Record
@@ -215,6 +216,7 @@ def document(
         "model": order.manifest.model,
         "price_per_second_usd": _usd(price.per_second),
         "counts": counts,
+        **_elements(plan),
         "seconds_of_video": plan.seconds,
         "cost_usd": _usd(plan.cost),
         "budget_usd": _usd(cap),
@@ -223,6 +225,13 @@ def document(
         "eta_measured": outlook.measured,
         "warnings": [finding_json(finding) for finding in order.findings],
     }
+
+
+def _elements(plan: Plan) -> dict[str, object]:
+    """What clips show, where they show anything; it is no clip."""
+    if not plan.elements:
+        return {}
+    return {"elements": {"total": plan.elements, "to_buy": plan.made[0]}}
 
 
 def quote(

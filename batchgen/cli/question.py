@@ -5,6 +5,7 @@ import click
 from batchgen.errors import UsageError
 from batchgen.money import Micros, dollars, plain
 from batchgen.plan import Plan
+from batchgen.report.words import ordered
 
 _SMALL = 10_000_000  # micro-dollars; from here on a reflex yes is not enough
 
@@ -68,4 +69,4 @@ def _typed(name: str, plan: Plan, cap: Micros | None, funds: Micros | None) -> b
 
 
 def _clips(plan: Plan) -> str:
-    return f"{plan.to_buy} clip{'s' if plan.to_buy > 1 else ''}"
+    return ordered(plan.to_buy, plan.made[0])

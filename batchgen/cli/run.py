@@ -120,13 +120,13 @@ class _Run:
         records = self._journal.records if self._journal else ()
         self._order.begin(records, self._began)
         self._order.survey(self._tally, self._policy, carries_on=self._carries_on())
-        self._tally.want(self._order.chosen)
+        self._tally.want(self._order.chosen, self._order.elements)
         self._approve()
         self._warn()
         self._tidy()
         missing = list(self._missing())
         if self._idle(missing):
-            return self._report(report.exit_code(self._tally.counts, idle=True))
+            return self._report(report.exit_code(self._tally.everything, idle=True))
         cap = self._cap()
         self._check_disk()
         account = self._account()
@@ -204,7 +204,7 @@ class _Run:
     def _idle(self, missing: Sequence[OutputsMissing]) -> bool:
         """Nothing to buy, to collect or to settle: no key and no network needed."""
         tally = self._tally
-        busy = self._order.plan.to_buy or missing or any(tally.in_flight())
+        busy = self._order.plan.buys or missing or any(tally.in_flight())
         return not busy and not any(tally.doubtful())
 
     def _cap(self) -> Micros | None:
@@ -278,14 +278,14 @@ class _Run:
             )
             records = self._journal.records if self._journal else ()
             await checks.key(client, self._tally, records, account, _tell)
-            if self._order.plan.to_buy and self._order.manifest.written.price is None:
+            if self._order.plan.buys and self._order.manifest.written.price is None:
                 await checks.prices(
                     client, self._order.tasks(), self._order.models, _tell
                 )
             self._ask(cap, funds)
             journal = self._open()
             check_endpoint(self._tally, account)
-            self._tally.want(self._order.chosen)
+            self._tally.want(self._order.chosen, self._order.elements)
             with self._log() as log:
                 session = Session(
                     account,
@@ -338,7 +338,7 @@ class _Run:
     def _ask(self, cap: Micros | None, funds: Micros | None) -> None:
         """Nobody spends real money by accident."""
         plan, order = self._order.plan, self._order
-        if plan.to_buy and order.live and not self._wishes.yes:
+        if plan.buys and order.live and not self._wishes.yes:
             question.ask(
                 order.folder.name,
                 plan,
@@ -373,7 +373,7 @@ class _Run:
     def _ending(self, runner: Runner) -> report.Ending:
         stop = runner.stopped
         return report.exit_code(
-            self._tally.counts,
+            self._tally.everything,
             stop.reason if stop else None,
             "budget" if runner.short_of_money else None,
             "bug" if runner.bugs else None,

@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +17,11 @@ from batchgen.cli import settings
 from batchgen.cli.colour import say
 from batchgen.cli.order import sheet
 from batchgen.errors import UsageError
-from batchgen.events import AttemptAccepted
-from batchgen.models import Catalog, catalog
+from batchgen.events import AttemptAccepted, TaskPlanned
+from batchgen.images import Album
+from batchgen.models import Catalog, Model, catalog
 from batchgen.money import usd
+from batchgen.pictures import Hanging
 from batchgen.profile import WAVESPEED
 from batchgen.records import Record
 from batchgen.rows import model_of
@@ -135,9 +137,10 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
     """What a run's journal says, over the tasks that were last ordered."""
     records = journal.read(folder, _warn)
     tally = Tally.of(records)
-    tasks = list(_ordered(folder)) or list(report.known(tally))
-    tally.want(task.id for task in tasks)
-    ending = report.exit_code(tally.counts)
+    tasks = list(_ordered(folder, tally)) or list(report.known(tally))
+    elements = [task.id for task in tasks if task.kind == "element"]
+    tally.want((task.id for task in tasks), elements)
+    ending = report.exit_code(tally.everything)
     closed = tally.closed
     opened, last = _session(records)
     document = report.summarise(
@@ -179,20 +182,58 @@ def _seconds(since: str, until: str) -> float:
     return max(0.0, span.total_seconds())
 
 
-def _ordered(folder: Path) -> Iterator[Task]:
+def _ordered(folder: Path, tally: Tally) -> Iterator[Task]:
     """The expansion last run; the journal alone does not know what is left."""
     models = catalog()
+    pictures = _Pictures(tally)
     try:
         text = (folder / "tasks.jsonl").read_text(encoding="utf-8")
     except OSError:
         return
     for line in text.splitlines():
-        task = _task(json.loads(line), models)
+        task = _task(json.loads(line), models, pictures)
         if task is not None:
             yield task
 
 
-def _task(line: dict[str, Any], models: Catalog) -> Task | None:
+class _Pictures:
+    """What the pictures were that a line names by their paths.
+
+    The journal knows it of tasks that were planned, whatever became of the files;
+    of others the files are looked at.
+    """
+
+    album = Album()  # for the whole command: a run may be looked at every second
+
+    def __init__(self, tally: Tally) -> None:
+        self._planned: dict[str, list[TaskPlanned]] = {}
+        for state in tally.states.values():
+            if state.planned is not None:
+                self._planned.setdefault(state.planned.slug, []).append(state.planned)
+
+    def hung(
+        self, fields: dict[str, Any], model: Model, line: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The request with references instead of paths."""
+        names = {path[0] for path in model.media}
+        if names.isdisjoint(fields):
+            return fields
+        hanging = Hanging(model, self.album, lambda _: Path())
+        known = [
+            dict(planned.input)
+            for planned in self._planned.get(line["id"], ())
+            if (planned.model, planned.take) == (model.id, line["take"])
+            and _without(planned.input, names) == _without(fields, names)
+        ]
+        now = known[0] if len(known) == 1 else hanging.hung(fields)
+        return known[-1] if known and now not in known else now
+
+
+def _without(fields: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in names}
+
+
+def _task(line: dict[str, Any], models: Catalog, pictures: _Pictures) -> Task | None:
     """A task from its own line; the line holds the request as it is sent."""
     model = model_of(line["model"], line.get("price"), models)
     if model is None:
@@ -200,6 +241,7 @@ def _task(line: dict[str, Any], models: Catalog) -> Task | None:
     own = ("id", "model", "take", "labels", "output", "price", "extra")
     fields = {key: value for key, value in line.items() if key not in own}
     fields |= line.get("extra", {})
+    fields = pictures.hung(fields, model, line)
     whole = {**model.identity_defaults, **fields}
     price = line.get("price")
     return Task(

@@ -254,7 +254,9 @@ def element_named(fields: Mapping[str, Any]) -> _Found:
         place = index + 1
         if f"<<<element_{place}>>>" in said or f"element {place}" in said:
             continue
-        if isinstance(name, str) and not name.isdigit() and name.casefold() not in said:
+        if not isinstance(name, str) or name.isdigit() or name.startswith("sha256:"):
+            continue  # it has no name that a prompt could say
+        if name.casefold() not in said:
             message = f"the prompt never names the element {shown(name)}"
             label = "say its name where it appears"
             path = ("element_list", index)

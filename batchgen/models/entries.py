@@ -16,6 +16,7 @@ from batchgen.models.model import Edition, Model, Price
 from batchgen.money import usd
 
 DEFAULT_MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
+ELEMENTS_MODEL = "kwaivgi/kling-elements"
 
 Json = Mapping[str, Any]
 
@@ -34,6 +35,12 @@ class Catalog:
     def default(self) -> Model | None:
         """The model of a manifest that names none."""
         return self.find(DEFAULT_MODEL)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Every field that a model of clips takes, by its name."""
+        films = [one for one in self if one.kind.endswith("-to-video")]
+        return {name: one.fields[name] for one in films for name in one.fields}
 
     def find(self, name: str) -> Model | None:
         """The model with this id or alias."""

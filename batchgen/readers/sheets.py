@@ -1,6 +1,6 @@
 """From the rows of a table to tasks as they are written elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchgen.findings import Finding, Mistake, Place
@@ -25,7 +25,17 @@ OWN: dict[str, Callable[[str], Any]] = {
 class Sheet:
     """How the columns of one table set the fields of one model."""
 
-    def __init__(self, table: Table, model: Model) -> None:
+    def __init__(
+        self, table: Table, model: Model, others: Mapping[str, Any] | None = None
+    ) -> None:
+        """Read the header.
+
+        Args:
+            table: of tasks.
+            model: of rows that name none.
+            others: fields of other models, for tables whose rows name them.
+        """
+        fields = _fields(table, model, others)
         self.table = table
         self.findings: list[Finding] = []
         self.labels: list[tuple[int, str]] = []
@@ -35,21 +45,24 @@ class Sheet:
         self._blank: list[int] = []
         self._prompt: int | None = None
         self._ratio, self._ratio_at = "", -1
-        known = [*model.fields, *OWN, "scene_1", "scene_1_duration"]
+        known = [*fields, *OWN, "scene_1", "scene_1_duration"]
         for column in table.columns:
             scene = scene_of(column.name)
             if not column.name:
                 self._blank.append(column.index)
-            elif scene and "multi_prompt" in model.fields:
+            elif scene and "multi_prompt" in fields:
                 self._scenes.append((column.index, *scene))
-            elif column.name in model.fields:
-                schema = model.fields[column.name]
+            elif column.name in fields:
+                schema = fields[column.name]
                 read = cells.reader(column.name, schema)
                 if schema.get("type") == "string" and "enum" not in schema:
                     self._texts.add(column.name)
                 self._fields.append((column.index, column.name, read))
             elif column.name in OWN:
                 self._fields.append((column.index, column.name, OWN[column.name]))
+            elif column.name in model.elsewhere:
+                mistake = model.stranger(column.name, (), fields)
+                self.findings.append(mistake.at(self._header(column.index)))
             else:
                 self._label(column.index, column.name, column.shown, known)
             if column.name == "prompt":
@@ -116,12 +129,15 @@ class Sheet:
         if not meant:
             self.labels.append((index, name))
             return
-        header = Row(self.table, self.table.header_line, [], self.table.header)
-        place = header.cell(index)
+        place = self._header(index)
         message = f"unknown column `{shown}`"
         label = f"did you mean `{meant}`?"
         fix = "rename it; a label needs a name of its own"
         self.findings.append(Finding(place, "unknown-key", message, label, fix))
+
+    def _header(self, index: int) -> Place:
+        table = self.table
+        return Row(table, table.header_line, [], table.header).cell(index)
 
     def _read_scenes(
         self, values: list[str], data: dict[str, Any], mistakes: list[Mistake]
@@ -175,3 +191,10 @@ class Sheet:
                 f"{written} in row {row.line} as {value} "
                 "(spreadsheets turn ratios into times)"
             )
+
+
+def _fields(
+    table: Table, model: Model, others: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    named = any(column.name == "model" for column in table.columns)
+    return {**others, **model.fields} if others and named else model.fields

@@ -105,6 +105,15 @@ class Book:
     @cached_property
     def clips(self) -> list[Clip]:
         """Every clip: those ordered, in order, and those that once were."""
+        return [clip for clip in self._all if clip.task.kind == "clip"]
+
+    @cached_property
+    def elements(self) -> list[Clip]:
+        """What clips show: paid for like them, and nothing to look at."""
+        return [clip for clip in self._all if clip.task.kind == "element"]
+
+    @cached_property
+    def _all(self) -> list[Clip]:
         ordered = {task.id for task in self.tasks}
         others = [task for task in known(self.tally) if task.id not in ordered]
         clips = [self._clip(task) for task in self.tasks]

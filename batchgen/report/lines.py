@@ -31,7 +31,7 @@ from batchgen.events import (
 )
 from batchgen.money import Micros, dollars
 from batchgen.report.summary import paid_attempts
-from batchgen.report.words import clips
+from batchgen.report.words import ordered
 from batchgen.state import LOST
 from batchgen.tally import Tally
 
@@ -126,7 +126,7 @@ class Narrator:
 
     def _start(self, event: SessionOpened, tally: Tally) -> Line:
         done = tally.counts["done"]
-        parts = [clips(tally.total)]
+        parts = [ordered(tally.total, len(tally.element_tasks))]
         if done:
             parts.append(f"{done:,} done already")
         if self._cost is not None:

@@ -89,6 +89,10 @@ def _facts(book: Book) -> Iterator[tuple[str, str]]:
     yield "model", ", ".join(models)
     if seconds and cost:
         yield "price", f"{dollars(cost // seconds)} a second of video, as charged"
+    if book.elements:
+        made = sum(one.status == "done" for one in book.elements)
+        spent = dollars(sum(one.cost for one in book.elements))
+        yield "elements", f"{made} of {len(book.elements)} made, {spent}"
     yield "bought at", session.endpoint if session else ""
     yield "bought with", session.tool if session else ""
     yield "started", book.summary["started_at"].replace("T", " ").rstrip("Z")

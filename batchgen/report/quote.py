@@ -8,7 +8,7 @@ from itertools import islice
 from batchgen import diff, terminal
 from batchgen.money import Micros, dollars
 from batchgen.plan import Edit, Plan
-from batchgen.report.words import about, clips, duration
+from batchgen.report.words import about, clips, duration, ordered
 from batchgen.shapes import Rehearsal
 
 _ROWS = 20
@@ -107,7 +107,9 @@ def plan_text(quote: Quote) -> str:
 
 def _head(quote: Quote) -> str:
     state = "no run yet" if quote.fresh else "continues a run"
-    return "   ".join((quote.run, quote.model, clips(quote.plan.total), state))
+    return "   ".join(
+        (quote.run, quote.model, ordered(quote.plan.total, quote.plan.elements), state)
+    )
 
 
 def _changes(quote: Quote) -> Iterator[str]:
@@ -159,7 +161,7 @@ def _differences(edit: Edit) -> Iterator[str]:
 
 def _table(quote: Quote) -> Iterator[str]:
     plan = quote.plan
-    if not plan.to_buy:
+    if not plan.buys:
         yield "  nothing to buy"
         return
     total = ("to buy", f"{plan.to_buy:,}", f"{plan.seconds:,}", dollars(plan.cost))
@@ -177,6 +179,9 @@ def _table(quote: Quote) -> Iterator[str]:
 
 
 def _rows(plan: Plan) -> Iterator[tuple[str, str, str, str]]:
+    made, price = plan.made
+    if made:
+        yield f"(elements) x {made:,}", "", "", dollars(price)
     for name, (count, seconds, cost) in islice(plan.rows.items(), _ROWS):
         label = terminal.cut(terminal.safe(name), 36)
         yield label, f"{count:,}", f"{seconds:,}", dollars(cost)
@@ -236,7 +241,7 @@ def _start(quote: Quote) -> Iterator[str]:
     if quote.eta_s is not None:
         guess = "" if quote.measured else " (guess: no timings yet)"
         parts.append(f"{about(quote.eta_s)}{guess}")
-    if parts and quote.plan.to_buy:
+    if parts and quote.plan.buys:
         yield "  " + "   ".join(parts)
     if quote.night is not None:
         yield f"  {_fits(quote.night, quote.plan.to_buy)}"

@@ -83,7 +83,8 @@ def _written(parts: Sequence[Part], ours: Sequence[str]) -> str:
     writer.writerow([*map(inert, names), *ours])
     for part, sheet in zip(parts, sheets, strict=True):
         run = [inert(part.run)] if "bg_run" in ours else []
-        for task in part.tasks:
+        # What clips show is paid for too; it stands behind what was asked for.
+        for task in sorted(part.tasks, key=lambda task: task.kind):
             cells = dict(zip(sheet.columns, sheet.cells.get(task.id, ()), strict=False))
             theirs = [inert(cells.get(name, "")) for name in names]
             writer.writerow([*theirs, *run, *_ours(task, part.tally)])

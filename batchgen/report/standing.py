@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from batchgen import terminal
 from batchgen.report.summary import Status, Summary
-from batchgen.report.text import page, problems, spent
+from batchgen.report.text import page, problems, progress, spent
 from batchgen.report.words import clips, money
 
 _STOPPED = {
@@ -33,10 +33,9 @@ def status_text(document: Status, now: datetime, *, listed: bool = False) -> str
         for name, count in counts.items()
         if count and name not in ("total", "done")
     )
-    head = f"{counts['done']:,} of {clips(counts['total'])} done"
     lines = [
         *_uncollected(document, now),
-        f"{document['run']}: {', '.join(filter(None, (head, standing)))}",
+        f"{document['run']}: {', '.join(filter(None, (progress(document), standing)))}",
         f"  spent      {spent(document)}",
     ]
     if document["refund_expected_usd"]:

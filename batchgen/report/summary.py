@@ -32,6 +32,7 @@ class Failure(TypedDict):
 class Summary(TypedDict):
     """`batchgen.summary/1`: where a run stands.
 
+    `counts` are of clips; `elements` are what clips show, if they show any.
     `command` starts it again and `plan` is its id; only `run` knows them.
     """
 
@@ -40,6 +41,7 @@ class Summary(TypedDict):
     exit: int
     reason: str
     counts: dict[str, int]
+    elements: NotRequired[dict[str, int]]
     spent_usd: Decimal
     committed_usd: Decimal
     budget_usd: Decimal | None
@@ -98,7 +100,7 @@ def summarise(
     """Where a run stands; `tasks` in input order, amounts exact."""
     ledger = tally.ledger
     ordered = [(task, _state(tally, task)) for task in tasks]
-    return {
+    found: Summary = {
         "schema": "batchgen.summary/1",
         "run": run,
         "exit": exit,
@@ -118,6 +120,10 @@ def summarise(
             _failure(task, state) for task, state in ordered if word(state) in GIVEN_UP
         ],
     }
+    made = [word(state) for task, state in ordered if task.kind == "element"]
+    if made:
+        found["elements"] = {"total": len(made), "done": made.count("done")}
+    return found
 
 
 def status(

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from batchgen import terminal
 from batchgen.money import dollars
 from batchgen.report.summary import Failure, Summary
-from batchgen.report.words import clips, duration, money, size
+from batchgen.report.words import clips, duration, elements, money, size
 from batchgen.state import REJECTED, TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
@@ -57,9 +57,8 @@ def end_text(
 ) -> str:
     """The end of a run, for stdout; `command` is what starts it again."""
     ending = _Ending(document, tasks, tally, command, service)
-    counts = document["counts"]
     took = duration(document["wall_s"])
-    head = f"{counts['done']:,} of {clips(counts['total'])} done in {took}"
+    head = f"{progress(document)} in {took}"
     return page(
         [
             f"{document['run']}: {head}",
@@ -72,6 +71,15 @@ def end_text(
             *_key(ending),
         ]
     )
+
+
+def progress(document: Summary) -> str:
+    """`25 of 25 clips done`, and how many elements were made for them."""
+    counts, made = document["counts"], document.get("elements")
+    head = f"{counts['done']:,} of {clips(counts['total'])} done"
+    if not made:
+        return head
+    return f"{head}, {made['done']:,} of {elements(made['total'])} made"
 
 
 def spent(document: Summary, of: str = " of ") -> str:

@@ -18,6 +18,18 @@ def clips(count: int, adjective: str = "") -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def elements(count: int) -> str:
+    """`1 element`, `2 elements`."""
+    return f"{count:,} element{'s' * (count != 1)}"
+
+
+def ordered(count: int, made: int) -> str:
+    """`25 clips`, `25 clips and 2 elements`, `1 element`."""
+    if not made:
+        return clips(count)
+    return f"{clips(count)} and {elements(made)}" if count else elements(made)
+
+
 def duration(seconds: float) -> str:
     """`8s`, `31m 08s`, `6h 02m`."""
     minutes, rest = divmod(round(seconds), 60)
