@@ -1,9 +1,12 @@
 """Buying: the only code that spends. Check, reserve, write down, ask, write down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import anyio
 
+from batchgen.courier import Courier
 from batchgen.events import (
     AttemptAccepted,
     AttemptNotSent,
@@ -11,7 +14,6 @@ from batchgen.events import (
     AttemptStarted,
     AttemptUncertain,
     TaskEvent,
-    TaskPlanned,
     Window,
 )
 from batchgen.money import Micros, dollars
@@ -59,6 +61,7 @@ class Buyer:
         self._tally = recorder.tally
         self._observer = recorder.observer
         self._perform = perform
+        self._courier = Courier(recorder, perform)
         self._profile = profile
         self._limits = limits
         self._service_time = service_time
@@ -82,21 +85,35 @@ class Buyer:
             StoreError: the state file cannot be written.
         """
         group = self._fingerprint(step.task.model, step.task.input)
-        async with self.slots.hold(step.task.model):
-            if self._closed or not self._affordable(step.task):
-                return False
-            await self._turn()
-            async with self.groups.sending(group):
-                outcome = await self._send(step)
+        outcome: TaskEvent | None = None
+        while outcome is None and await self._ready(step.task):
+            async with self.slots.hold(step.task.model):
+                if self._closed or not self._affordable(step.task):
+                    return False
+                await self._turn()
+                async with self.groups.sending(group):
+                    outcome = await self._send(step)
         if outcome is not None:
             self._learn(outcome)
         return outcome is not None
+
+    async def _ready(self, task: Task) -> bool:
+        """Bring the pictures first, which is free; False if that is of no use."""
+        if self._closed or not self._affordable(task):
+            return False
+        ready = False
+        with self._waiting():
+            ready = await self._courier.bring(task, self._service_time())
+        return ready and not self._closed
 
     async def _send(self, step: Submit) -> TaskEvent | None:
         # From this look at the ledger to the reservation there is no await.
         if self._closed or not self._affordable(step.task):
             return None
-        self._plan(step.task)
+        body = self._courier.sent(step.task, self._service_time())
+        if body is None:
+            return None  # a picture went out of date while it waited for its turn
+        self._recorder.plan(step.task)
         event = AttemptStarted(
             task=step.task.id, attempt=step.attempt, reserve=self._bound(step.task)
         )
@@ -108,7 +125,9 @@ class Buyer:
             if self._recorder.full:
                 outcome: TaskEvent = _held_back(event)
             else:
-                outcome = self._unowned(await self._perform(step), since)
+                # Only here are references exchanged for what the service knows.
+                request = replace(step, task=replace(step.task, input=body))
+                outcome = self._unowned(await self._perform(request), since)
             await self._recorder.keep(outcome)
         return outcome
 
@@ -145,12 +164,18 @@ class Buyer:
         """Wait for the rate limit and for room on disk, or for the end of buying."""
         if self._closed:
             return
+        with self._waiting():
+            await self._room()
+            await self._starts.turn()
+            await self._room()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """What is done in here ends when buying ends."""
         with anyio.CancelScope() as scope:
             self._queueing.add(scope)
             try:
-                await self._room()
-                await self._starts.turn()
-                await self._room()
+                yield
             finally:
                 self._queueing.discard(scope)
 
@@ -165,23 +190,6 @@ class Buyer:
         await self._recorder.room()
         self._told_full = False
         await self._perform.space.calm()
-
-    def _plan(self, task: Task) -> None:
-        """Say what a task is, unless the journal says the same already."""
-        event = TaskPlanned(
-            task=task.id,
-            slug=task.slug,
-            labels=dict(task.labels),
-            model=task.model,
-            input=dict(task.input),
-            take=task.take,
-            price=task.price,
-            seconds=task.seconds,
-            output=task.output,
-        )
-        state = self._tally.states.get(task.id)
-        if state is None or state.planned != event:
-            self._recorder.record(event)
 
     def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
         """A prediction has one owner; an id that is somebody's proves nothing."""

@@ -1,9 +1,10 @@
 """The generation API over HTTP: a submission that is never repeated, and readings.
 
-Two clients. Submissions get a fresh connection each, because only then do the trace
-events of the stock transport prove whether a byte of the request left; readings keep
-their connections. Neither follows redirects, reads the environment, or sends the key
-anywhere but to the configured origin.
+Submissions get a fresh connection each, because only then do the trace events of the
+stock transport prove whether a byte of the request left; readings keep their
+connections; uploads go to another origin by a client that has no key. None of them
+follows redirects, reads the environment, or sends the key anywhere but to the
+configured origin.
 """
 
 import zlib
@@ -17,6 +18,7 @@ from urllib.parse import quote
 import anyio
 import httpx
 
+from batchgen import uploads
 from batchgen.answers import (
     Answer,
     Prediction,
@@ -26,7 +28,7 @@ from batchgen.answers import (
     read,
     when,
 )
-from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
+from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
 from batchgen.events import Window
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
@@ -73,11 +75,13 @@ class Client:
         submits: httpx.AsyncClient,
         reads: httpx.AsyncClient,
         *,
+        storage: uploads.Storage,
         pace: Pace,
         now: Callable[[], datetime],
         redact: Redaction,
     ) -> None:
         self._redact = redact
+        self._storage = storage
         self._submits = submits
         self._reads = reads
         self._pace = pace
@@ -100,8 +104,9 @@ class Client:
         now: Callable[[], datetime],
         proxy: str | None = None,
         network: "AsyncNetworkBackend | None" = None,
+        loopback: bool = False,
     ) -> AsyncIterator[Self]:
-        """Open both clients.
+        """Open all clients.
 
         Args:
             base_url: scheme, host and port; the API's paths are added.
@@ -110,6 +115,7 @@ class Client:
             now: the time of day, to learn the service's clock offset.
             proxy: for all requests; the environment's is never used.
             network: beneath the stock transports, whose trace events stay their own.
+            loopback: uploads may go to 127.0.0.1 over plain http; only for a sandbox.
 
         Raises:
             ApiError: the key cannot be sent at all.
@@ -135,12 +141,17 @@ class Client:
         async with (
             httpx.AsyncClient(timeout=_SUBMIT, limits=fresh, **common) as submits,
             httpx.AsyncClient(timeout=_READ, **common) as reads,
+            # Dialled by checked addresses, so by no proxy and over no kept connection.
+            httpx.AsyncClient(verify=trust(), trust_env=False, limits=fresh) as puts,
         ):
             if network is not None:
-                _put_beneath(network, submits)
-                _put_beneath(network, reads)
+                for http in (submits, reads, puts):
+                    _put_beneath(network, http)
             redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
-            yield cls(submits, reads, pace=pace, now=now, redact=redact)
+            storage = uploads.Storage(puts, loopback=loopback)
+            yield cls(
+                submits, reads, storage=storage, pace=pace, now=now, redact=redact
+            )
 
     async def submit(self, model: str, body: Mapping[str, Any]) -> Prediction:
         """Buy one prediction: one POST, never repeated.
@@ -284,6 +295,34 @@ class Client:
                 return _micros(data[name])
         raise Unavailable("an answer without a price")
 
+    async def upload(self, data: bytes, filename: str, media_type: str) -> str:
+        """Bring a file to the service; the address at which it can read it.
+
+        Raises:
+            Refused: it does not take this file.
+            Unavailable: no usable answer; may be repeated at will.
+        """
+        asked = {
+            "filename": filename,
+            "size": len(data),
+            "content_type": media_type,
+        }
+        try:
+            given = await self._read("POST", "media/uploads", asked)
+        except Unavailable as error:
+            if error.http not in uploads.NO_TICKETS:
+                raise _definite(error) from error
+        else:
+            ticket = uploads.ticket(given, loopback=self._storage.loopback)
+            await self._storage.put(ticket, data)
+            return ticket.address
+        form = {"file": (filename, data, media_type)}
+        try:
+            given = await self._read("POST", "media/upload/binary", files=form)
+        except Unavailable as error:
+            raise _definite(error) from error
+        return uploads.address(given, loopback=self._storage.loopback)
+
     async def _page(
         self, model: str, since: datetime, until: datetime, page: int
     ) -> list[Prediction]:
@@ -307,14 +346,21 @@ class Client:
         return _micros((await self._read("GET", "balance")).get("balance"))
 
     async def _read(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        deadline = uploads.DEADLINE if files else _READ_DEADLINE
         async with self._room:
             await self._pace.turn()
             asked = self._asked()
             try:
-                with anyio.fail_after(_READ_DEADLINE):
-                    async with self._reads.stream(method, path, json=body) as response:
+                with anyio.fail_after(deadline):
+                    async with self._reads.stream(
+                        method, path, json=body, files=files
+                    ) as response:
                         answer = await self._whole(response)
             except (httpx.HTTPError, OSError, TimeoutError) as error:
                 raise Unavailable(self._redact.text(_sentence(error))) from error
@@ -397,6 +443,13 @@ class Client:
             return
         self.clock_offset = (server - self._now()).total_seconds()
         self._anchor, self._slack = (server, anyio.current_time()), slack
+
+
+def _definite(error: Unavailable) -> ApiError:
+    """A definite no to an upload, if it is one."""
+    if error.http not in uploads.NO:
+        return error
+    return Refused(error.message, kind="invalid", http=error.http)
 
 
 def _micros(amount: object) -> Micros:

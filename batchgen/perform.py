@@ -6,6 +6,7 @@ it down.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from threading import Event as Flag
 from typing import Any, assert_never
@@ -17,7 +18,14 @@ from batchgen.answers import Prediction
 from batchgen.client import Client
 from batchgen.disk import keep_folders
 from batchgen.downloads import LinkExpired, fetch
-from batchgen.errors import NotSent, Refused, StoreError, Unavailable, Uncertain
+from batchgen.errors import (
+    BatchgenError,
+    NotSent,
+    Refused,
+    StoreError,
+    Unavailable,
+    Uncertain,
+)
 from batchgen.events import (
     AttemptAccepted,
     AttemptNotSent,
@@ -32,6 +40,7 @@ from batchgen.events import (
     TaskEvent,
     Window,
 )
+from batchgen.images import kind_of
 from batchgen.moves import (
     FLAGGED,
     Relocation,
@@ -42,16 +51,25 @@ from batchgen.moves import (
 )
 from batchgen.parts import on_disk, write_sidecar
 from batchgen.plan import Abandon, Await, Download, Step, Submit
-from batchgen.profile import INVALID_CODES, MODERATION_CODES, Profile
+from batchgen.profile import INVALID_CODES, MEDIA_CODES, MODERATION_CODES, Profile
+from batchgen.references import pictures
 from batchgen.space import Space
 from batchgen.task import Task
+from batchgen.uploads import MOST_BYTES
 from batchgen.world import World
 
 _MOST_RENEWALS = 5
 _MOST_EMPTY_LOOKS = 3
 _KEY_STRIKES = 3
 _DOWNLOADS_AT_ONCE = 4
+_UPLOADS_AT_ONCE = 4  # each holds a whole picture in memory
 _MODERATION_WORDS = ("moderation", "content policy", "sensitive content")
+
+
+class PictureChanged(BatchgenError):
+    """A picture is not what it was when the tasks were made."""
+
+    rule = "changed"
 
 
 class KeyRejected(Unavailable):
@@ -89,6 +107,7 @@ class Local:
         self._prepared: set[Path] = set()
         self._threads = anyio.CapacityLimiter(_DOWNLOADS_AT_ONCE)
         self.space = Space(videos, world)
+        self._uploads = anyio.CapacityLimiter(_UPLOADS_AT_ONCE)
 
     async def __call__(self, step: Step) -> TaskEvent:
         """Do it; the one event that came of it."""
@@ -136,6 +155,35 @@ class Local:
             latency_ms=round((anyio.current_time() - began) * 1000),
         )
 
+    def service_time(self) -> str:
+        """The latest that the service's clock can show."""
+        return self._client.service_time()
+
+    async def upload(self, ref: str, path: str) -> str:
+        """Bring a picture to the service; the address at which it can read it.
+
+        Passing trouble is borne for as long as the profile's endurance.
+
+        Raises:
+            PictureChanged: its content is not that of the reference.
+            Refused: the service does not take it.
+            Unavailable: it did not work out.
+            KeyRejected: the key is not good for it.
+        """
+        async with self._uploads:
+            data = await self._world.thread(_picture, path, ref)
+            media_type = kind_of(data) or "application/octet-stream"
+            name = f"{ref[7:23]}.{media_type.partition('/')[2]}"
+            trouble, last = _Trouble(self._profile, self._world), "no answer"
+            with anyio.move_on_after(self._profile.endurance):
+                while True:
+                    try:
+                        return await self._client.upload(data, name, media_type)
+                    except Unavailable as error:
+                        last = error.message
+                        await anyio.sleep(trouble.pause(error))
+        raise Unavailable(f"{path} cannot be uploaded: {last}")
+
     async def _await(self, step: Await) -> TaskEvent:
         """Look again and again, stretching, until it ends.
 
@@ -175,7 +223,7 @@ class Local:
     def _ended(self, step: Await, found: Prediction) -> TaskEvent:
         match found.meaning:
             case "failed":
-                return _failed(step, _kind_of(found), found.error, found.code)
+                return _failed(step, _kind_of(step, found), found.error, found.code)
             case "cancelled":
                 return _failed(step, "cancelled", found.error or found.word, found.code)
             case "gone":
@@ -376,12 +424,35 @@ def _failed(
     )
 
 
-def _kind_of(found: Prediction) -> str:
+def _kind_of(step: Await, found: Prediction) -> str:
     """Whether the same request would fail again; doubt means the provider's fault."""
     text = found.error.lower()
     if found.code in MODERATION_CODES or any(w in text for w in _MODERATION_WORDS):
         return "moderation"
+    if found.code in MEDIA_CODES and pictures(step.task.input):
+        return "provider"  # the next attempt brings the pictures anew
     return "invalid" if found.code in INVALID_CODES else "provider"
+
+
+def made(step: Download, *, known: bool) -> TaskEvent:
+    """The end of an element: there is no file, but an id that the answer told."""
+    if not known:
+        return _lost(step, "the service shows it without an element id")
+    return OutputsSaved(task=step.task.id, attempt=step.attempt, files=())
+
+
+def _picture(path: str, ref: str) -> bytes:
+    """The content of a picture, if it is still the one that was planned."""
+    name = Path(path).name
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        why = f"{name} cannot be read: {error.strerror}"
+        raise PictureChanged(why) from error
+    if f"sha256:{sha256(data).hexdigest()}" != ref:
+        raise PictureChanged(f"{name} has changed since it was planned; run again")
+    return data
 
 
 def _lost(step: Download, message: str) -> TaskEvent:

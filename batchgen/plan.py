@@ -127,9 +127,11 @@ def beside(task: Task, state: TaskState) -> Step | None:
     strays = [stray for stray in state.strays if not stray.saved]
     if not strays or state.status in (Status.PENDING, Status.FAILED):
         return None  # there it is the task's own clip, by `next_step`
-    path = PurePosixPath(task.output)
-    name = path.with_stem(f"{path.stem}~{strays[0].prediction[:8]}")
-    return _collect(replace(task, output=str(name)), strays[0])
+    if task.output:  # of an element there is no file
+        path = PurePosixPath(task.output)
+        name = path.with_stem(f"{path.stem}~{strays[0].prediction[:8]}")
+        task = replace(task, output=str(name))
+    return _collect(task, strays[0])
 
 
 def _collect(task: Task, stray: Attempt) -> Step:

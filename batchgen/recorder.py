@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from batchgen.errors import JournalError, StoreError
-from batchgen.events import AttemptAccepted, Event
+from batchgen.events import AttemptAccepted, Event, TaskPlanned
 from batchgen.journal import Journal
 from batchgen.tally import Tally
+from batchgen.task import Task
 
 
 class Observer(Protocol):
@@ -85,6 +86,23 @@ class Recorder:
     def folder(self) -> Path:
         """Of the run."""
         return self._journal.folder
+
+    def plan(self, task: Task) -> None:
+        """Say what a task is, unless the journal says the same already."""
+        event = TaskPlanned(
+            task=task.id,
+            slug=task.slug,
+            labels=dict(task.labels),
+            model=task.model,
+            input=dict(task.input),
+            take=task.take,
+            price=task.price,
+            seconds=task.seconds,
+            output=task.output,
+        )
+        state = self.tally.states.get(task.id)
+        if state is None or state.planned != event:
+            self.record(event)
 
     async def durable(self, number: int) -> None:
         """Come back once that line is on the platter."""

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import anyio
@@ -25,7 +27,7 @@ from batchgen.events import (
 )
 from batchgen.feed import Feed
 from batchgen.parts import BadClip
-from batchgen.perform import KeyRejected, Local
+from batchgen.perform import KeyRejected, Local, made
 from batchgen.plan import (
     Abandon,
     Await,
@@ -39,6 +41,7 @@ from batchgen.plan import (
 )
 from batchgen.profile import NO_CREDIT_CODES, Limits, Profile
 from batchgen.recorder import Recorder
+from batchgen.references import task_of
 from batchgen.settle import Settlement
 from batchgen.state import Status, TaskState
 from batchgen.tasks import Task
@@ -158,10 +161,10 @@ class Runner:
             beside_it.start_soon(self._aside, self._open_slots)
             beside_it.start_soon(self._aside, self._settle_meanwhile, tasks)
             beside_it.start_soon(self._aside, self._mind_the_bill)
-            await self._round(tasks)
+            await self._rounds(tasks)
             while not self.stopped and await self._settle_again():
                 self._found_late = False
-                await self._round(tasks)
+                await self._rounds(tasks)
             beside_it.cancel_scope.cancel()
         await self._billing.look()
         if self._auditor:
@@ -260,10 +263,26 @@ class Runner:
         self._perform.stop.set()
         self._scope.cancel()
 
-    async def _round(self, tasks: Tasks) -> None:
-        """Once over all tasks, until every slot is free and every file is fetched."""
+    async def _rounds(self, tasks: Tasks) -> None:
+        """Elements first: clips whose elements are not there are passed over."""
+        first = next(iter(tasks()), None)
+        if first is not None and first.kind == "element":
+            await self._round(partial(_elements, tasks), _is_element)
+        await self._round(tasks)
+
+    async def _round(
+        self, tasks: Tasks, paid: Callable[[Task], bool] = lambda _: True
+    ) -> None:
+        """Once over these tasks, until every slot is free and every file is fetched.
+
+        Args:
+            tasks: to buy, or to give up.
+            paid: which of those that are bought are collected as well.
+        """
         self._buyer.short_of_money = False  # what was absent has given its money back
-        self._feed = feed = Feed(self._paid(tasks), self._unfinished(tasks))
+        self._feed = feed = Feed(
+            filter(paid, self._paid(tasks)), self._unfinished(tasks)
+        )
         if self.stopped:
             feed.close()
         slots = min(
@@ -317,7 +336,31 @@ class Runner:
         tried, ledger = len(state.attempts), self._tally.ledger
         if state.status is Status.DONE and ledger.is_of_this_start(task.id, tried):
             before = -1  # `--again` after a crash: this start has bought it already
-        return next_step(task, state, self._policy, before)
+        step = next_step(task, state, self._policy, before)
+        if isinstance(step, Submit) and task.elements:
+            return self._with_elements(step, state)
+        return step
+
+    def _with_elements(self, step: Submit, state: TaskState) -> Step | None:
+        """Buy a clip when its elements are there; else wait, or give it up."""
+        makers = [task_of(ref) for ref in step.task.elements]
+        lacking = [maker for maker in makers if maker not in self._tally.elements]
+        failed = next(filter(self._has_failed, lacking), None)
+        if failed is None:
+            return None if lacking else step
+        if state.status is not Status.PENDING:
+            return None
+        element = self._tally.states[failed]
+        name = element.planned.input.get("name", failed) if element.planned else failed
+        why = element.trouble.message if element.trouble else ""
+        return Abandon(step.task, "element", f"element {name} failed: {why}")
+
+    def _has_failed(self, maker: str) -> bool:
+        """Whether an element was given up, and this session tries it no more."""
+        state = self._tally.states.get(maker)
+        if state is None or state.status is not Status.FAILED:
+            return False
+        return state.planned is None or self._next(self._bought(maker)) is None
 
     def _state(self, task: Task) -> TaskState:
         return self._tally.states.get(task.id, TaskState())
@@ -348,12 +391,19 @@ class Runner:
                 case Await():
                     if not await self._await(step):
                         return None
+                case Download() if task.kind == "element":
+                    await self._recorder.write(self._made(step))
                 case Download():
                     await to_fetch.send(step)
                     return None
                 case Abandon():
-                    await self._recorder.write(await self._perform(step))
+                    await self._abandon(step)
         return None
+
+    async def _abandon(self, step: Abandon) -> None:
+        if self._state(step.task).planned is None:
+            self._recorder.plan(step.task)
+        await self._recorder.write(await self._perform(step))
 
     async def _gather(self, task: Task) -> None:
         """Collect what older attempts made; they are paid as well."""
@@ -362,8 +412,13 @@ class Runner:
                 case Await():
                     if not await self._await(step):
                         return
+                case Download() if task.kind == "element":
+                    await self._recorder.write(self._made(step))
                 case _:
                     await self._recorder.write(await self._perform(step))
+
+    def _made(self, step: Download) -> TaskEvent:
+        return made(step, known=step.task.id in self._tally.elements)
 
     async def _buy(self, step: Submit, feed: Feed) -> bool:
         bought = await self._buyer.buy(step)
@@ -483,3 +538,12 @@ def _first(
 ) -> StoreError | JournalDamaged:
     one = errors.exceptions[0]
     return _first(one) if isinstance(one, ExceptionGroup) else one
+
+
+def _is_element(task: Task) -> bool:
+    return task.kind == "element"
+
+
+def _elements(tasks: Tasks) -> Iterable[Task]:
+    """They come before the clips that show them."""
+    return takewhile(_is_element, tasks())

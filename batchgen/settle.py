@@ -23,6 +23,7 @@ from batchgen.plan import Policy
 from batchgen.profile import Profile
 from batchgen.reconcile import Doubt, Verdict, judge, scan
 from batchgen.recorder import Recorder
+from batchgen.references import blurred, elements, pictures, unwire
 from batchgen.slots import Groups
 from batchgen.state import Stage
 from batchgen.tally import Tally
@@ -89,11 +90,16 @@ class Settlement:
         self.client = client
         self._profile = profile
         self._policy = policy
-        self.fingerprint = fingerprint
+        self._compare = fingerprint
         self._world = world
         self.groups = Groups()
         # Two verdicts side by side could both settle one attempt.
         self._one_at_a_time = anyio.Lock()
+
+    def fingerprint(self, model: str, fields: Mapping[str, Any]) -> str:
+        """Equal for requests that ask for the same, as planned and as listed."""
+        ours = unwire(fields, self._tally.refs, self._tally.makers)
+        return self._compare(model, ours)
 
     async def look(self) -> list[str]:
         """Adopt what the history shows; the tasks that got a prediction.
@@ -208,7 +214,31 @@ class Settlement:
                 "the account's history cannot be read now; nothing in doubt was settled"
             )
             return None
-        return judge(doubts, listed, self._tally.owned, self._print_of, self._profile)
+        return judge(
+            doubts, listed, self._tally.owned, self._prints(doubts), self._profile
+        )
+
+    def _prints(self, doubts: Sequence[Doubt]) -> Callable[[Prediction], str | None]:
+        """Prints of listed predictions, as far as they can tell us something.
+
+        Should the service show a picture under another address than ours, then a row
+        that equals a doubt in all but its pictures proves nothing about it.
+        """
+        known = {doubt.fingerprint for doubt in doubts}
+        vague = set()
+        for doubt in doubts:
+            planned = self._tally.states[doubt.task].planned
+            if planned and (pictures(planned.input) or elements(planned.input)):
+                vague.add(self._compare(planned.model, blurred(planned.input)))
+
+        def print_of(row: Prediction) -> str | None:
+            found = self._print_of(row)
+            if found is None or found in known or not vague or row.inputs is None:
+                return found
+            blur = self._compare(row.model, blurred(row.inputs))
+            return None if blur in vague else found
+
+        return print_of
 
     async def _history(
         self, model: str, since: datetime, until: datetime

@@ -120,7 +120,11 @@ class Story:
             ).fetchall()
         finally:
             connection.close()
-        charges = [Charge(json.loads(raw)["prompt"], price) for raw, price in rows]
+        bodies = [(json.loads(raw), price) for raw, price in rows]
+        charges = [
+            Charge(body.get("prompt") or body.get("name", ""), price)
+            for body, price in bodies
+        ]
         return [charge for charge in charges if word in charge.prompt]
 
     def kept(self, word: str = "") -> int:
@@ -181,10 +185,12 @@ class Story:
         faults: str = "",
         patience: Patience | None = None,
         now: Callable[[], datetime] | None = None,
+        tasks: Sequence[Task] | None = None,
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like.
 
-        `faults` strike every request of theirs; see `sandbox.faults`.
+        `faults` strike every request of theirs; see `sandbox.faults`. `tasks` are
+        done in place of those of the manifest.
         """
         world = World(
             disk=disk or Disk(),
@@ -195,7 +201,7 @@ class Story:
         observer = Silent()
         self.notices = observer.notices
         account = Account(self.api, "story-key", FAST)
-        tasks = self.tasks(manifest)
+        tasks = self.tasks(manifest) if tasks is None else tasks
         terms = Terms(policy or Policy(), limits or Limits(8, None), cap, "digest")
         async with connected(account, (5000, 1.0), world) as client:
             for http in (client._submits, client._reads):  # noqa: SLF001 - no door

@@ -21,11 +21,12 @@ report
 watch
 runner
 buyer billing
+courier
 audit settle feed engines perform
 moves repairs space
 recorder slots
 reconcile tally starts journal client downloads stores
-parts
+parts uploads
 bodies
 plan selector forecast
 tasks

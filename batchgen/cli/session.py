@@ -98,6 +98,7 @@ def connected(
         now=world.now,
         proxy=account.proxy,
         network=world.network,
+        loopback=account.profile.loopback,
     )
 
 
