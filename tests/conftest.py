@@ -174,7 +174,7 @@ class Story:
         records = read(self.folder(manifest))
         return records, Tally.of(records)
 
-    async def session(
+    async def session(  # noqa: PLR0913 - parts of the world, by name
         self,
         manifest: Path,
         *,
