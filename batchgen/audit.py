@@ -95,8 +95,9 @@ async def audit(
     if not sessions:
         return []
     slack = profile.accept_settle
-    since = min(span[0] for span in sessions) - timedelta(seconds=slack)
-    until = max(span[1] for span in sessions) + timedelta(seconds=slack)
+    wide = timedelta(seconds=slack) + _DATE_STEP
+    since = min(span[0] for span in sessions) - wide
+    until = max(span[1] for span in sessions) + wide
     models = {state.planned.model for state in tally.states.values() if state.planned}
     found: dict[str, Orphan] = {}
     try:

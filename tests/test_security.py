@@ -237,6 +237,7 @@ def bad_night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(root, found.api, root / "sandbox")
 
 
+@pytest.mark.slow
 def test_the_key_is_in_nothing_that_a_run_leaves_or_says(bad_night: Story) -> None:
     bad_night.environ["WAVESPEED_API_KEY"] = CANARY
     manifest = bad_night.manifest([f"canary boat {n}" for n in range(8)])

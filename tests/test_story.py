@@ -141,7 +141,9 @@ async def test_death_at_every_line_end_buys_nothing_twice(story: Story) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3))]
+)
 async def test_death_at_random_bytes_buys_nothing_twice(
     story: Story, part: int
 ) -> None:
