@@ -32,12 +32,23 @@ def diagram() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *arrows, "```", ""])
 
 
-def help_text() -> str:
-    """What `batchgen --help` prints at 80 columns."""
+def help_text(*command: str) -> str:
+    """What `batchgen COMMAND --help` prints at 80 columns."""
+    words = [*command, "--help"]
     result = CliRunner().invoke(
-        batchgen, ["--help"], prog_name="batchgen", terminal_width=80
+        batchgen, words, prog_name="batchgen", terminal_width=80
     )
-    return f"```text\n$ batchgen --help\n{result.output}```\n"
+    return f"```text\n$ batchgen {' '.join(words)}\n{result.output}```\n"
+
+
+def every_help() -> str:
+    """The help of each command, folded up."""
+    folds = (
+        f"<details><summary><code>batchgen {name}</code></summary>\n\n"
+        f"{help_text(name)}\n</details>\n"
+        for name in sorted(batchgen.commands)
+    )
+    return "".join(folds)
 
 
 def test_the_machine_in_the_readme_is_the_table() -> None:
@@ -48,9 +59,33 @@ def test_the_help_in_the_readme_is_what_the_program_prints() -> None:
     assert block("help") == help_text()
 
 
+def test_so_is_the_help_of_every_command_and_it_fits_a_screen() -> None:
+    assert block("every help") == every_help()
+    for name in batchgen.commands:
+        assert len(help_text(name).splitlines()) <= 40, name
+
+
 def test_both_commands_of_the_readme_stand_alone() -> None:
     for name in ("run command", "test command"):
         lines = block(name).splitlines()
         assert lines[0] == "```sh"
         assert lines[1].startswith("python3 -m venv .venv && .venv/bin/pip install ")
         assert lines[2:] == ["```"]
+
+
+def rewrite() -> None:
+    """Write into the README what the program says now; run this file for it."""
+    text = README.read_text(encoding="utf-8")
+    fresh = {
+        "state machine": diagram(),
+        "help": help_text(),
+        "every help": every_help(),
+    }
+    for name, inside in fresh.items():
+        old = f"<!-- {name} -->\n{block(name)}"
+        text = text.replace(old, f"<!-- {name} -->\n{inside}")
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()

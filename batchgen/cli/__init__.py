@@ -184,6 +184,7 @@ def plan(**flags: Any) -> int:
     metavar="calm|flaky|down|FILE",
     help="How the sandbox behaves.",
 )
+@click.option("--open", "open_page", is_flag=True, help="Open the report at the end.")
 @_COMMON
 def run(**flags: Any) -> int:
     """Buy, watch and fetch whatever of the plan is not done."""

@@ -1,7 +1,6 @@
 """`batchgen report`: write a run's page and sheet again, or those of several runs."""
 
 import os
-import webbrowser
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +58,7 @@ def report(
     results.publish_page(place / results.PAGE, books, datetime.now(UTC))
     _say(place, as_json=as_json, quiet=quiet)
     if open_page:
-        webbrowser.open((place / results.PAGE).resolve().as_uri())
+        results.show(place)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -187,3 +188,10 @@ def publish(path: Path, text: str) -> None:
         fresh.replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def show(folder: Path) -> None:
+    """Open a folder's page in the person's browser, where there is one."""
+    page = folder / PAGE
+    if page.exists():
+        webbrowser.open(page.resolve().as_uri())

@@ -67,6 +67,7 @@ class Wishes:
     retry: Sequence[Retry]
     again: bool
     faults: str
+    open_page: bool
     as_json: bool
     quiet: bool
     verbose: bool
@@ -407,6 +408,8 @@ class _Run:
         results.illustrate(
             self._order.folder, document, tasks, self._tally, self._world.now
         )
+        if self._wishes.open_page:
+            results.show(self._order.folder)
         return ending.exit
 
     def tell_of(self, error: BatchgenError) -> None:
