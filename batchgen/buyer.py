@@ -34,6 +34,7 @@ class Buyer:
 
     Attributes:
         short_of_money: the cap did not cover a task.
+        lacking: the least that it did not cover.
         slots: how many submissions may be under way.
         groups: keeps submissions and the settling of equal ones apart.
         first: what this session bought first; set with `has_bought`.
@@ -52,6 +53,7 @@ class Buyer:
         groups: Groups,
     ) -> None:
         self.short_of_money = False
+        self.lacking: Micros = 0
         self.slots = Slots()
         self.groups = groups
         self.first: AttemptAccepted | None = None
@@ -144,6 +146,13 @@ class Buyer:
                 "model are started one after the other: about 60 starts a minute"
             )
 
+    def money_is_back(self) -> bool:
+        """Whether what was too dear is covered by now; asked once each time."""
+        if not self.short_of_money or not self._tally.ledger.covers(self.lacking):
+            return False
+        self.short_of_money = False
+        return True
+
     def _bound(self, task: Task) -> Micros:
         return self._tally.bound(task.model, task.price)
 
@@ -151,7 +160,9 @@ class Buyer:
         ledger, bound = self._tally.ledger, self._bound(task)
         if ledger.covers(bound):
             return True
-        if not self.short_of_money:
+        new = not self.short_of_money
+        self.lacking = bound if new else min(self.lacking, bound)
+        if new:
             which = "budget" if ledger.life_left == ledger.left else "session budget"
             self._observer.notice(
                 f"{which}: the {dollars(max(0, ledger.left or 0))} left do not cover "

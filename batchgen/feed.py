@@ -52,8 +52,13 @@ class Feed:
         self._notify()
 
     def nothing_new(self) -> None:
-        """Draw no further tasks; retries and paid ones go on."""
+        """Draw no further tasks until `renew`; retries and paid ones go on."""
         self._fresh = None
+        self._notify()
+
+    def renew(self, fresh: Iterator[Task | None]) -> None:
+        """Draw tasks anew: some that were passed over can be bought by now."""
+        self._fresh = fresh
         self._notify()
 
     def close(self) -> None:

@@ -113,6 +113,7 @@ class Runner:
         self._billing = Billing(recorder, settlement.client, self.stop)
         self._scope = anyio.CancelScope()
         self._feed: Feed | None = None
+        self._tasks: Tasks | None = None
         self._failures_in_a_row = 0
         self._found_late = False
         self._left = False
@@ -215,6 +216,14 @@ class Runner:
         while True:
             await anyio.sleep(self._profile.billing_every)
             await self._billing.look()
+            self._buy_on()
+
+    def _buy_on(self) -> None:
+        """Money that came back is for those that it did not cover before."""
+        if self._feed is None or self._tasks is None or self.stopped:
+            return
+        if self._buyer.money_is_back():
+            self._feed.renew(self._unfinished(self._tasks))
 
     def _found(self, tasks: Tasks, ids: AbstractSet[str]) -> Iterator[Task]:
         wanted = {task.id: task for task in tasks() if task.id in ids}
@@ -223,7 +232,9 @@ class Runner:
 
     async def _settle_again(self) -> bool:
         moved = await self._settlement.wait_and_look(self.stopping)
-        return moved or self._found_late
+        if self.short_of_money:
+            await self._billing.look()
+        return moved or self._found_late or self._buyer.money_is_back()
 
     async def note_jump(self, ahead: float) -> None:
         """The time of day was set by so many seconds."""
@@ -280,6 +291,7 @@ class Runner:
             paid: which of those that are bought are collected as well.
         """
         self._buyer.short_of_money = False  # what was absent has given its money back
+        self._tasks = tasks
         self._feed = feed = Feed(
             filter(paid, self._paid(tasks)), self._unfinished(tasks)
         )
@@ -376,6 +388,7 @@ class Runner:
                 await self._guarded(task, self._gather(task))
             finally:
                 feed.give_back(task, again_in=rest)
+                self._buy_on()
 
     async def _drive(
         self, task: Task, feed: Feed, to_fetch: MemoryObjectSendStream[Download]

@@ -22,6 +22,7 @@ from batchgen.events import (
     SessionClosed,
     SessionOpened,
 )
+from batchgen.profile import Limits
 from batchgen.records import Record
 from batchgen.tally import Tally
 from conftest import Story, sandboxed
@@ -61,6 +62,23 @@ async def test_money_comes_back_when_billing_shows_it_and_not_before(
         assert (tally.ledger.refundable, tally.ledger.committed) == (0, PRICE)
         charged = sum(charge.price for charge in story.till())
         assert charged - PRICE == tally.ledger.committed
+
+
+async def test_money_that_came_back_buys_what_waits_in_the_same_session(
+    tmp_path: Path,
+) -> None:
+    plan = "{fault: fail_provider, at: [1]}, {fault: slow_answer=6, at: [2]}"
+    with world(tmp_path, "40000", plan) as story:
+        manifest = story.manifest([f"freed boat {n}" for n in range(4)])
+        limits = Limits(4, None)
+        await story.session(manifest, cap=2 * PRICE, limits=limits)
+        assert len(story.till()) == 3  # the fourth is above the cap still
+        _, tally = story.replay(manifest)
+        assert (tally.counts["done"], tally.counts["failed"]) == (2, 1)
+        assert bills(story, manifest) == [0]
+        assert tally.ledger.committed == 2 * PRICE
+        told = [text for text in story.notices if "do not cover" in text]
+        assert len(told) == 2
 
 
 async def test_no_clock_releases_money(tmp_path: Path) -> None:
