@@ -130,13 +130,32 @@ def read(answer: Answer) -> dict[str, Any]:
     Raises:
         Unavailable: anything but a whole envelope that says 200.
     """
+    data = _data(answer)
+    if not isinstance(data, dict):
+        raise Unavailable("an answer without data")
+    return data
+
+
+def read_list(answer: Answer) -> list[Any]:
+    """The same, where `data` is a list.
+
+    Raises:
+        Unavailable: anything but a whole envelope that says 200.
+    """
+    data = _data(answer)
+    if not isinstance(data, list):
+        raise Unavailable("an answer without a list")
+    return data
+
+
+def _data(answer: Answer) -> object:
     envelope = _object(answer.body)
     if answer.http != 200 or envelope is None:  # noqa: PLR2004
         what = _message(envelope) or f"HTTP {answer.http}"
         wait = retry_after(answer.headers)
         raise Unavailable(what, http=answer.http, retry_after=wait)
     data = envelope.get("data")
-    if envelope.get("code", 200) != 200 or not isinstance(data, dict):  # noqa: PLR2004
+    if envelope.get("code", 200) != 200 or data is None:  # noqa: PLR2004
         raise Unavailable(_message(envelope) or "an answer without data")
     return data
 

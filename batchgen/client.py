@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote
 
 import anyio
@@ -26,10 +26,12 @@ from batchgen.answers import (
     is_envelope,
     prediction,
     read,
+    read_list,
     when,
 )
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
 from batchgen.events import Window
+from batchgen.models.live import Live, listing, respelled
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
 from batchgen.redaction import Redaction
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from httpcore import AsyncNetworkBackend
 
 _LARGEST = 2 * 1024 * 1024
+_LARGEST_LIST = 32 * 1024 * 1024  # of models; the videos alone are 1.4 MB
 _PAGE = 100
 _MOST_PAGES = 50
 # Waiting is cheap, not knowing is not: the read limit is far beyond any answer time.
@@ -60,6 +63,13 @@ class Bill:
     refunded: Micros = 0
 
 
+class Offer(NamedTuple):
+    """A price as the service quotes it, and the endpoint that did."""
+
+    amount: Micros
+    source: str
+
+
 class Client:
     """One account at one address of the API.
 
@@ -68,6 +78,7 @@ class Client:
         answered: whether any request of this session ever got any answer.
         silent_since: when the oldest request began after which nothing was heard,
             by the event loop's clock; None while the service talks.
+        schemas: model -> its live schema, whose spelling of choices is sent.
     """
 
     def __init__(
@@ -92,6 +103,7 @@ class Client:
         self._slack = 0.0
         self.answered = False
         self.silent_since: float | None = None
+        self.schemas: dict[str, Mapping[str, Any]] = {}
 
     @classmethod
     @asynccontextmanager
@@ -187,8 +199,9 @@ class Client:
     async def _post(
         self, model: str, body: Mapping[str, Any], phase: "_Phase"
     ) -> Answer:
+        trace = {"trace": phase}
         request = self._submits.build_request(
-            "POST", quote(model), json=dict(body), extensions={"trace": phase}
+            "POST", quote(model), json=self._spelled(model, body), extensions=trace
         )
         response = await self._submits.send(request, stream=True)
         try:
@@ -277,22 +290,29 @@ class Client:
             )
         return bills
 
-    async def price(self, model: str, body: Mapping[str, Any]) -> Micros:
+    def _spelled(self, model: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A request as the model's live schema spells it, where that is known."""
+        schema = self.schemas.get(model)
+        return respelled(body, schema) if schema else dict(body)
+
+    async def price(self, model: str, body: Mapping[str, Any]) -> Offer:
         """What the service would charge for a request; an estimate, by its own word.
 
         Raises:
             Unavailable: it does not tell.
         """
-        question = {"model_id": model, "inputs": dict(body)}
+        question = {"model_id": model, "inputs": self._spelled(model, body)}
+        path = "model/price"
         try:
-            data = await self._read("POST", "model/price", question)
+            data = await self._read("POST", path, question)
         except Unavailable as error:
             if error.http != 404:  # noqa: PLR2004
                 raise
-            data = await self._read("POST", "model/pricing", question)
+            path = "model/pricing"
+            data = await self._read("POST", path, question)
         for name in ("discounted_price", "price", "unit_price"):
             if name in data:
-                return _micros(data[name])
+                return Offer(_micros(data[name]), path)
         raise Unavailable("an answer without a price")
 
     async def upload(self, data: bytes, filename: str, media_type: str) -> str:
@@ -345,6 +365,18 @@ class Client:
         """
         return _micros((await self._read("GET", "balance")).get("balance"))
 
+    async def models(self) -> dict[str, Live]:
+        """Every model of the account, with the schema that it has now.
+
+        Raises:
+            Unavailable: the list cannot be read.
+        """
+        answer = await self._ask("GET", "models", most=_LARGEST_LIST)
+        try:
+            return listing(read_list(answer))
+        except ValueError as error:
+            raise Unavailable(str(error)) from error
+
     async def _read(
         self,
         method: str,
@@ -352,6 +384,17 @@ class Client:
         body: Mapping[str, Any] | None = None,
         files: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        return read(await self._ask(method, path, body, files))
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+        *,
+        most: int = _LARGEST,
+    ) -> Answer:
         deadline = uploads.DEADLINE if files else _READ_DEADLINE
         async with self._room:
             await self._pace.turn()
@@ -361,7 +404,7 @@ class Client:
                     async with self._reads.stream(
                         method, path, json=body, files=files
                     ) as response:
-                        answer = await self._whole(response)
+                        answer = await self._whole(response, most)
             except (httpx.HTTPError, OSError, TimeoutError) as error:
                 raise Unavailable(self._redact.text(_sentence(error))) from error
         self._heard()
@@ -369,16 +412,16 @@ class Client:
             self._pace.halve()
         if is_envelope(answer):
             self._learn_the_time(answer, asked)
-        return read(answer)
+        return answer
 
     @property
     def knows_the_time(self) -> bool:
         """Whether any answer told what the service's clock shows."""
         return self._anchor is not None
 
-    async def _whole(self, response: httpx.Response) -> Answer:
+    async def _whole(self, response: httpx.Response, most: int = _LARGEST) -> Answer:
         """The body without our key, whatever a server or a proxy repeats of it."""
-        answer = await _whole(response)
+        answer = await _whole(response, most)
         return replace(answer, body=self._redact(answer.body))
 
     def service_time(self) -> str:
@@ -528,32 +571,32 @@ def _rows(data: Mapping[str, Any]) -> list[Prediction]:
     return rows
 
 
-async def _whole(response: httpx.Response) -> Answer:
+async def _whole(response: httpx.Response, most: int) -> Answer:
     """The body, bounded on the wire and after inflating."""
     chunks, size = [], 0
     async for chunk in response.aiter_raw():
         size += len(chunk)
-        if size > _LARGEST:
-            raise Unavailable(f"an answer of over {_LARGEST} bytes")
+        if size > most:
+            raise Unavailable(f"an answer of over {most} bytes")
         chunks.append(chunk)
     body = b"".join(chunks)
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        body = _inflated(body, encoding)
+        body = _inflated(body, encoding, most)
     return Answer(response.status_code, response.headers, body)
 
 
-def _inflated(body: bytes, encoding: str) -> bytes:
+def _inflated(body: bytes, encoding: str, most: int) -> bytes:
     """Inflate what a server compressed without being asked, within bounds."""
     if encoding not in ("gzip", "deflate"):
         raise Unavailable(f"an answer in {encoding}")
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
-        text = inflater.decompress(body, _LARGEST)
+        text = inflater.decompress(body, most)
     except zlib.error as error:
         raise Unavailable("an answer that does not inflate") from error
     if inflater.unconsumed_tail:
-        raise Unavailable(f"an answer of over {_LARGEST} bytes")
+        raise Unavailable(f"an answer of over {most} bytes")
     return text
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from batchgen.models import Catalog, Model
@@ -57,6 +58,16 @@ def count(lots: Lots, task: Task) -> None:
     if lot is None:
         lot = lots[shape] = Lot(task)
     lot.count += 1
+
+
+def distinct(lots: Lots, most: int) -> list[tuple[Shape, Lot]]:
+    """The first lot of each model, length, sound and price; at most so many."""
+    found: dict[tuple[object, ...], tuple[Shape, Lot]] = {}
+    for shape, lot in lots.items():
+        known = shape.known
+        same = (shape.model, shape.price, known.get("duration"), known.get("sound"))
+        found.setdefault(same, (shape, lot))
+    return list(islice(found.values(), most))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,3 +54,10 @@ def listed(words: Iterable[object], conjunction: str = "and") -> str:
     if len(texts) < 2:  # noqa: PLR2004
         return "".join(texts)
     return f"{', '.join(texts[:-1])} {conjunction} {texts[-1]}"
+
+
+def brief(words: Iterable[object], most: int = 5) -> str:
+    """The first few words, and how many more there are: `a, b and 7 more`."""
+    texts = [str(word) for word in words]
+    rest = len(texts) - most
+    return listed([*texts[:most], f"{rest} more"] if rest > 0 else texts)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batchgen.cli import call
 from batchgen.models import catalog
 from batchgen.money import usd
-from batchgen.shapes import Lots, Rehearsal, count, rehearsal
+from batchgen.shapes import Lots, Rehearsal, count, distinct, rehearsal
 from batchgen.task import Task
 
 MODELS = catalog()
@@ -89,3 +89,18 @@ def test_the_sum_over_shapes_is_the_sum_over_tasks(
     cost = sum(std.price.of({**std.identity_defaults, **one}) for one in requests)
     assert sum(lot.count for lot in found.values()) == len(requests)
     assert rehearsal(found, MODELS) == (Rehearsal("kling-std", cost) if cost else None)
+
+
+def test_one_question_for_each_model_length_and_sound() -> None:
+    wishes = (
+        {"prompt": f"p {n}", "duration": 3 + n % 2, "cfg_scale": n / 400}
+        for n in range(400)
+    )
+    both = [{**one, "sound": sound} for one in wishes for sound in (True, False)]
+    found = lots("kling-std", *both)
+    assert len(found) == 800
+    asked = [lot.first.input for _, lot in distinct(found, 24)]
+    assert [(one["duration"], one["sound"]) for one in asked] == [
+        (3, True), (3, False), (4, True), (4, False),
+    ]  # fmt: skip
+    assert len(distinct(found, 3)) == 3

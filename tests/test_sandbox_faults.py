@@ -100,6 +100,7 @@ READS: dict[str, tuple[str, object, str]] = {
     "models_500": ("models", 500, "internal"),
     "models_html": ("models", 502, "<html>"),
     "models_drift": ("models", 200, '["customize","intelligence"]'),
+    "models_lacks": ("models", 200, '"cfg_scale":'),
     "models_missing": ("models", 200, '"data":[]'),
     "billing_401": ("billings/search", 401, "Invalid"),
     "billing_403": ("user/usage_stats", 403, "permission_denied"),

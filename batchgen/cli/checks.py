@@ -1,57 +1,122 @@
 """What is asked of the service before money is spent. None of it blocks by silence."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from itertools import islice
 
 from batchgen.answers import when
 from batchgen.cli.session import Account
 from batchgen.client import Client
 from batchgen.errors import JournalError, Unavailable, UsageError
 from batchgen.events import AttemptAccepted
-from batchgen.models import Catalog
+from batchgen.models import Catalog, Price
+from batchgen.models.live import faults
 from batchgen.money import dollars
 from batchgen.records import Record
+from batchgen.shapes import Lot, Lots, Shape, distinct
 from batchgen.tally import Tally
-from batchgen.task import Task, priced
+from batchgen.task import priced
 
-_SOME = 100  # tasks looked through for one of each model
+_QUOTES = 24  # asked at most: one for each model, length and sound
 
 Warn = Callable[[str], None]
 
 
-async def prices(
-    client: Client, tasks: Iterable[Task], models: Catalog, warn: Warn
+async def schemas(
+    client: Client, lots: Lots, models: Catalog, warn: Warn, *, written: bool
 ) -> None:
-    """Compare our price of one task of each model with the service's quote.
+    """Hold what is to be bought against the account's own list of models.
+
+    `written`: a person has written the price, and so has decided on the model.
 
     Raises:
-        UsageError: they differ, so the plan's figures would be wrong.
+        UsageError: a model is not listed, or does not take a field that is used.
     """
-    for task in _samples(tasks, models):
-        try:
-            quote = await client.price(task.model, task.input)
-        except Unavailable as error:
-            warn(f"the service's price cannot be read: {error.message}")
-            return
-        if quote != task.price:
+    try:
+        listed = await client.models()
+    except Unavailable as error:
+        warn(f"the list of models cannot be read: {error.message}")
+        return
+    client.schemas.update((one.id, one.schema) for one in listed.values())
+    for shape, lot in lots.items():
+        live = listed.get(shape.model)
+        if live is None:
+            _unlisted(shape.model, warn, stop=not (written or _own(shape, lot, models)))
+            continue
+        fault = next(faults(_used(shape, lot), live.schema), "")
+        if fault:
             raise UsageError(
-                f"the service asks {dollars(quote)} for {task.slug}, the catalog says "
-                f"{dollars(task.price)}",
-                rule="price-changed",
-                advice="Nothing was submitted. Set `price` in the manifest, or take "
-                "the account's own list: batchgen models --refresh",
+                f"{shape.model} {fault} ({lot.first.slug})",
+                rule="absent-field",
+                advice="Nothing was submitted. This is the account's live schema; "
+                "`batchgen models --refresh` shows all that has changed.",
             )
 
 
-def _samples(tasks: Iterable[Task], models: Catalog) -> list[Task]:
-    """One task of each model whose price is the catalog's; a person's own is theirs."""
-    found: dict[str, Task] = {}
-    for task in islice(tasks, _SOME):
-        model = models.find(task.model)
-        if model and model.price.of(priced(model, task.input)) == task.price:
-            found.setdefault(task.model, task)
-    return list(found.values())
+def _used(shape: Shape, lot: Lot) -> dict[str, object]:
+    fields = dict(shape.fields)
+    return {**fields, "prompt": None} if "prompt" in lot.first.input else fields
+
+
+def _unlisted(model: str, warn: Warn, *, stop: bool) -> None:
+    message = f"the account's list of models does not have {model}"
+    if not stop:
+        warn(message)
+        return
+    raise UsageError(
+        message,
+        rule="model-gone",
+        advice="Nothing was submitted. `batchgen models --refresh` shows what there "
+        "is; a `price` in the manifest takes the model all the same.",
+    )
+
+
+async def prices(
+    client: Client, lots: Lots, models: Catalog, warn: Warn, *, written: bool
+) -> str:
+    """Compare our prices with the service's quotes; the endpoint that gave them.
+
+    One question for each model, length and sound. A price that a person has `written`
+    is theirs: where it differs, they are told.
+
+    Raises:
+        UsageError: a price of the catalog differs, so the plan's figures are wrong.
+    """
+    source = ""
+    for shape, lot in distinct(lots, _QUOTES):
+        task = lot.first
+        try:
+            quote = await client.price(task.model, task.input)
+        except Unavailable as error:
+            warn(
+                f"the service's price cannot be read: {error.message}; the catalog's "
+                "figures hold"
+            )
+            return source
+        source = quote.source
+        if quote.amount == task.price:
+            continue
+        asks = f"the service asks {dollars(quote.amount)} for {task.slug}"
+        if written or _own(shape, lot, models):
+            warn(f"note: {asks}, the manifest's price makes it {dollars(task.price)}")
+            continue
+        raise UsageError(
+            f"{asks}, the catalog says {dollars(task.price)}",
+            rule="price-changed",
+            advice="Nothing was submitted. Set `price` in the manifest, or take "
+            "the account's own list: batchgen models --refresh",
+        )
+    return source
+
+
+def _own(shape: Shape, lot: Lot, models: Catalog) -> bool:
+    """Whether a person has written the price."""
+    model = models.find(shape.model)
+    if model is None or model.price == Price():
+        return True
+    try:
+        return model.price.of(priced(model, lot.first.input)) != shape.price
+    except (KeyError, TypeError):
+        return True
 
 
 async def key(

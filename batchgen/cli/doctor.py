@@ -16,10 +16,14 @@ from batchgen.cli import exits, settings
 from batchgen.cli.colour import say
 from batchgen.cli.session import Account, connected, first_contact
 from batchgen.cli.settings import Settings
-from batchgen.errors import ApiError
-from batchgen.models import DEFAULT_MODEL, catalog
+from batchgen.client import Client
+from batchgen.errors import ApiError, Unavailable
+from batchgen.models import DEFAULT_MODEL, catalog, published
+from batchgen.models.live import changes
 from batchgen.money import Micros, dollars
 from batchgen.profile import profile_of
+from batchgen.spelling import brief
+from batchgen.task import priced
 from batchgen.world import World
 
 Level = Literal["ok", "warn", "fail"]
@@ -79,7 +83,7 @@ def _account(env: Settings) -> Iterator[Check]:
     account = Account(env.base_url, env.key, profile_of(env.base_url), env.proxy)
     where = _source(env)
     try:
-        funds, offset, notes = anyio.run(_ask, account)
+        funds, offset, notes, more = anyio.run(_ask, account)
     except ApiError as error:
         name = "key" if error.http in (401, 403) else "network"
         yield Check("fail", name, error.message, error.advice.splitlines()[-1])
@@ -88,14 +92,56 @@ def _account(env: Settings) -> Iterator[Check]:
     yield Check("ok", "key", f"found in {where}, {mark}, accepted")
     yield _balance(funds, notes)
     yield _clock(offset)
+    yield from more
 
 
-async def _ask(account: Account) -> tuple[Micros | None, float, list[str]]:
+async def _ask(
+    account: Account,
+) -> tuple[Micros | None, float, list[str], list[Check]]:
     notes: list[str] = []
     pace = (account.profile.reads, 1.0)
     async with connected(account, pace, World()) as client:
         funds = await first_contact(client, account, notes.append)
-        return funds, client.clock_offset, notes
+        more = [await _models(client), await _price(client)]
+        return funds, client.clock_offset, notes, more
+
+
+async def _models(client: Client) -> Check:
+    """Whether the account lists the catalog's models, and as the catalog has them."""
+    try:
+        listed = await client.models()
+    except Unavailable as error:
+        return Check("warn", "models", f"the list cannot be read: {error.message}")
+    gone = [model.alias for model in catalog() if model.id not in listed]
+    changed = [
+        model.alias
+        for model in catalog()
+        if model.id in listed
+        and any(changes(published(model.schema), listed[model.id].schema))
+    ]
+    text = f"{len(listed):,} listed"
+    text += f"; not there: {brief(gone)}" if gone else ""
+    text += f"; changed: {brief(changed)}" if changed else ""
+    advice = "batchgen models --refresh shows what" if gone or changed else ""
+    return Check("warn" if advice else "ok", "models", text, advice)
+
+
+async def _price(client: Client) -> Check:
+    """The quote for a clip of the default model beside the catalog's figure."""
+    model = catalog()[DEFAULT_MODEL]
+    fields = model.request(model.examples[0]["input"])
+    ours = model.price.of(priced(model, fields))
+    clip = f"{model.alias} of {fields['duration']} s"
+    try:
+        quote = await client.price(model.id, fields)
+    except Unavailable as error:
+        text = f"no quote: {error.message}; the catalog says {dollars(ours)} for {clip}"
+        return Check("warn", "price", text)
+    text = f"{dollars(quote.amount)} for {clip} ({quote.source})"
+    if quote.amount == ours:
+        return Check("ok", "price", text)
+    advice = "set `price` in the manifest, or: batchgen models --refresh"
+    return Check("warn", "price", f"{text}, the catalog says {dollars(ours)}", advice)
 
 
 def _source(env: Settings) -> str:

@@ -279,10 +279,11 @@ class _Run:
             )
             records = self._journal.records if self._journal else ()
             await checks.key(client, self._tally, records, account, _tell)
-            if self._order.plan.buys and self._order.manifest.written.price is None:
-                await checks.prices(
-                    client, self._order.tasks(), self._order.models, _tell
-                )
+            lots, models = self._order.plan.lots, self._order.models
+            if lots:
+                own = self._order.manifest.written.price is not None
+                await checks.schemas(client, lots, models, _tell, written=own)
+                await checks.prices(client, lots, models, _tell, written=own)
             self._ask(cap, funds)
             journal = self._open()
             check_endpoint(self._tally, account)

@@ -14,7 +14,7 @@ _BUILD: Any = getattr(json.encoder, "c_make_encoder", None)
 _QUICK: Any = _BUILD and _BUILD(
     None, None, json.encoder.encode_basestring, None, ":", ",", True, False, False
 )
-_TWINS = {"intelligence": "intelligent", "intelligent": "intelligence"}
+TWINS = {"intelligence": "intelligent", "intelligent": "intelligence"}
 
 
 def normal(fields: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _choice(value: str, choices: list[str]) -> str:
     for spelling in (
         value.lower(),
         value.lower().replace("x", ":"),
-        _TWINS.get(value.lower(), value),
+        TWINS.get(value.lower(), value),
     ):
         if spelling in choices:
             return spelling

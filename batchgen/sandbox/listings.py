@@ -61,12 +61,15 @@ class Pages:
             return success([])
         server = self._world.addresses.api
         drifted = "models_drift" in faults
-        return success(
-            [
-                views.model_entry(model, place, server, drifted=drifted)
-                for place, model in enumerate(catalog(), start=1)
-            ]
-        )
+        entries = [
+            views.model_entry(model, place, server, drifted=drifted)
+            for place, model in enumerate(catalog(), start=1)
+        ]
+        if "models_lacks" in faults:
+            for entry in entries:
+                schema = entry["api_schema"]["api_schemas"][0]["request_schema"]
+                schema["properties"].pop("negative_prompt", None)
+        return success(entries)
 
     async def billings(self, request: Request) -> Response:
         """Charges and refunds, newest first."""

@@ -112,6 +112,7 @@ balance_500             500
 models_500              500
 models_html             502 of a gateway, HTML
 models_drift            shot_type's second value is spelled `intelligence`
+models_lacks            no model has a negative_prompt any more
 models_missing          an empty list
 
 # billing
