@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parents[1] / "manifests"
 COSTS = {
     "briefs.csv": (3, 7_560_000),
     "minimal.yaml": (2, 4_200_000),
+    "nightly.yaml": (3, 7_560_000),
     "spring-launch.yaml": (25, 52_080_000),
 }
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -77,6 +78,7 @@ def plan(
         facts = document(order, tally, cap, outlook)
         if night:
             facts |= {**night, "deadline": iso(night["deadline"])}
+            del facts["zone"]
         facts["rehearsal"] = _both(order, cheap, final)
         exits.answer("plan", 0, "done", **facts)
     else:
@@ -156,7 +158,8 @@ def _night(
     deadline = deadline_of(wanted, records, now)
     room = (deadline - now).total_seconds()
     return {
-        "deadline": deadline.astimezone(),
+        "deadline": deadline.astimezone(ZoneInfo(wanted.zone) if wanted.zone else None),
+        "zone": wanted.zone,
         "short_by_s": round(max(0.0, outlook.until_last_start(clips) - room)),
         "clips_in_time": min(clips, outlook.started_within(room)),
     }
@@ -273,6 +276,9 @@ def _product(order: Order) -> str:
     """How the clips multiply: `product 2 x locale 3 = 6, 1 excluded`."""
     found = order.expansion
     if found is None or not found.axes:
+        return ""
+    alone = [name for name, _ in found.axes] == ["prompt"]
+    if alone and not (found.excluded or found.included):
         return ""
     axes = " x ".join(f"{name} {count}" for name, count in found.axes)
     text = f"{axes} = {found.product}"

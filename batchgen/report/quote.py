@@ -37,11 +37,13 @@ class Night:
         deadline: after it nothing starts; in the zone it is shown in.
         short_by_s: by how many seconds it comes too early; 0 if it does not.
         clips_in_time: how many clips start before it.
+        zone: the name of that zone, where the manifest gives it.
     """
 
     deadline: datetime
     short_by_s: int
     clips_in_time: int
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,7 @@ def _start(quote: Quote) -> Iterator[str]:
 
 
 def _fits(night: Night, clips_wanted: int) -> str:
-    text = f"deadline {night.deadline:%a %H:%M}"
+    text = f"deadline {night.deadline:%a %H:%M} {night.zone}".rstrip()
     if not night.short_by_s:
         those = f"all {clips(clips_wanted)} start"
         those = "the one clip starts" if clips_wanted == 1 else those
