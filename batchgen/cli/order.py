@@ -95,7 +95,8 @@ class Order:
         group = axes[0] if axes else ""
         other = "(included)" if axes else "prompts"
         meant = selector(self.flags.select, sheet)
-        seen: set[str] = set()
+        removed = dict(slugs)  # of a new run nothing has to be remembered here
+        names = {task: slug for slug, task in slugs.items()}
         needed: set[str] = set()
         used: set[str] = set()
 
@@ -111,7 +112,8 @@ class Order:
             self.plan.add(task, change, task.labels.get(group, other), before)
 
         for task in self.expansion:
-            seen |= {task.id, task.slug}
+            removed.pop(task.slug, None)
+            removed.pop(names.get(task.id, ""), None)
             used.update(task.elements)
             digest.update(f"{task.id} {task.price}\n".encode())
             self.first_labels = self.first_labels or tuple(task.labels)
@@ -122,7 +124,8 @@ class Order:
             self.first = self.first or task
             choose(task)
         for task in self.expansion.elements:
-            seen |= {task.id, task.slug}
+            removed.pop(task.slug, None)
+            removed.pop(names.get(task.id, ""), None)
             digest.update(f"{task.id} {task.price}\n".encode())
             status = word(tally.states.get(task.id, TaskState()))
             alone = task.ref not in used and meant(task, status) and not self._full()
@@ -131,10 +134,8 @@ class Order:
                 choose(task)
         self.chosen = {**self.elements, **self.chosen}
         self.expansion.verify()
-        self._refuse_nothing(seen)
-        self.plan.removed = tuple(
-            slug for slug, task in slugs.items() if not {slug, task} & seen
-        )
+        self._refuse_nothing(self.expansion.count)
+        self.plan.removed = tuple(removed)
         self.plan_id = digest.hexdigest()[:6]
 
     def begin(self, records: Sequence[Record], now: datetime) -> None:
@@ -174,9 +175,9 @@ class Order:
     def _full(self) -> bool:
         return self.flags.limit is not None and len(self.chosen) >= self.flags.limit
 
-    def _refuse_nothing(self, seen: set[str]) -> None:
+    def _refuse_nothing(self, count: int) -> None:
         """A selection that means nothing is a slip, not an empty wish."""
-        if self.chosen or not (self.flags.select and seen):
+        if self.chosen or not (self.flags.select and count):
             return
         labels = sorted(self.first_labels)
         raise UsageError(

@@ -79,8 +79,12 @@ class Row:
         return self._whole()
 
     def _whole(self) -> Place:
-        first, _, __ = self.raw.partition("\n")
-        width = len(first.rstrip("\r"))
+        raw = self.raw
+        width = raw.find("\n")
+        if width < 0:
+            width = len(raw)
+        if raw[width - 1 : width] == "\r":
+            width -= 1
         return Place(self.file, self.line, 1, max(width, 1) + 1)
 
     def places(self) -> Iterator[Place]:
