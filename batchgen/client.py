@@ -35,6 +35,7 @@ from batchgen.models.live import Live, listing, respelled
 from batchgen.money import Micros, usd
 from batchgen.pace import Pace
 from batchgen.redaction import Redaction
+from batchgen.references import elements, pictures
 from batchgen.trust import trust
 from batchgen.world import iso
 
@@ -175,6 +176,10 @@ class Client:
             NotSent: provably nothing left this machine.
             Uncertain: everything else.
         """
+        if pictures(body) or elements(body):
+            # The service would drop what it cannot read, and charge.
+            message = "this request still holds a reference that only batchgen knows"
+            raise Refused(message, kind="invalid")
         phase = _Phase()
         asked = self._asked()
         try:

@@ -60,7 +60,10 @@ _EXAMPLES: dict[str, list[Any]] = {
     "include": [[{"id": "hero-film", "prompt": "A kettle flickers on"}]],
     "takes": [2],
     "budget": [60, {"total": 2000, "session": 400}],
-    "elements": [{"AuroraMug": "829301"}],
+    "elements": [
+        {"AuroraMug": "829301"},
+        {"Tumbler": {"image": "assets/front.jpg", "description": "Brushed steel"}},
+    ],
     "notify": [[{"on": ["failed"], "command": ["logger", "-t", "batchgen"]}]],
     "price": [{"per_second": 0.42}],
     "retry": [3, {"attempts": 3, "backoff": "10s"}],

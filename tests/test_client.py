@@ -575,6 +575,23 @@ async def test_a_balance_that_is_no_number_is_not_told(data: object) -> None:
                 await api.balance()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"image": f"sha256:{64 * 'a'}"},
+        {"images": ["https://a.example/b.jpg", f"sha256:{64 * 'a'}"]},
+        {"element_list": [{"element_id": f"sha256:{64 * 'a'}"}]},
+    ],
+)
+async def test_a_reference_never_leaves_this_machine(body: dict[str, Any]) -> None:
+    """The service would drop what it cannot read, and charge."""
+    with Server(sends(reply(200, says(200, "ok")))) as server:
+        async with client(server.url) as api:
+            with pytest.raises(Refused):
+                await api.submit(MODEL, {"prompt": "A fox", **body})
+    assert server.requests == []
+
+
 # Fetching what is paid.
 
 

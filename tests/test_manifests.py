@@ -8,10 +8,13 @@ from batchgen import manifest, models, tasks
 
 FOLDER = Path(__file__).parents[1] / "manifests"
 COSTS = {
-    "briefs.csv": (3, 7_560_000),
-    "minimal.yaml": (2, 4_200_000),
-    "nightly.yaml": (3, 7_560_000),
-    "spring-launch.yaml": (25, 52_080_000),
+    "briefs.csv": (3, 0, 7_560_000),
+    "elements.yaml": (3, 2, 5_900_000),
+    "image-to-video.yaml": (5, 0, 8_400_000),
+    "minimal.yaml": (2, 0, 4_200_000),
+    "nightly.yaml": (3, 0, 7_560_000),
+    "shots.csv": (3, 0, 5_040_000),
+    "spring-launch.yaml": (25, 0, 52_080_000),
 }
 
 
@@ -19,8 +22,17 @@ COSTS = {
 def test_an_example_costs_what_the_page_says(name: str) -> None:
     read = manifest.load(FOLDER / name, environ={}, catalog=models.catalog(), live=True)
     expansion = tasks.check(read, models.catalog(), live=True)
-    assert (len(list(expansion)), expansion.price) == COSTS[name]
+    clips, elements = len(list(expansion)), expansion.elements
+    price = expansion.price + sum(element.price for element in elements)
+    assert (clips, len(elements), price) == COSTS[name]
     assert expansion.findings == []
+
+
+def test_the_pictures_are_small_and_all_of_use() -> None:
+    pictures = {path.name: path.stat().st_size for path in FOLDER.glob("assets/*")}
+    texts = [path.read_text("utf-8") for path in FOLDER.iterdir() if path.is_file()]
+    assert max(pictures.values()) < 60_000
+    assert [name for name in pictures if not any(name in text for text in texts)] == []
 
 
 def test_no_example_is_forgotten() -> None:
