@@ -318,6 +318,20 @@ def test_what_never_left_and_what_is_lost_have_their_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("deadline", "said"),
+    [
+        ("2026-11-22T05:30:00.000Z", "until 06:30"),
+        ("2026-11-25T05:30:00.000Z", "until 2026-11-25 06:30"),
+    ],
+)
+def test_the_start_says_until_when_it_buys(deadline: str, said: str) -> None:
+    clock, stream = Clock(), io.StringIO()
+    run, observer = Run(clock), lines(stream, clock, timestamps=False)
+    run.tell(observer, OPENED.model_copy(update={"deadline": deadline}))
+    assert f", cap $400.00, {said}, 60 at a time" in stream.getvalue()
+
+
 def test_a_session_that_goes_on_says_what_is_done_already() -> None:
     clock, stream = Clock(), io.StringIO()
     run, observer = Run(clock), lines(stream, clock, timestamps=False)

@@ -1,7 +1,7 @@
 """What one event says to a person, in one line. Pure: the moment is an argument."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
 from batchgen.events import (
@@ -71,7 +71,7 @@ class Narrator:
         """The line of an event that was just applied; None if it has none."""
         match event:
             case SessionOpened():
-                return self._start(event, tally)
+                return self._start(event, tally, at)
             case SessionClosed():
                 return _end(event, tally)
             case AttemptStarted():
@@ -124,7 +124,7 @@ class Narrator:
             case _:
                 assert_never(event)
 
-    def _start(self, event: SessionOpened, tally: Tally) -> Line:
+    def _start(self, event: SessionOpened, tally: Tally, at: datetime) -> Line:
         done = tally.counts["done"]
         parts = [ordered(tally.total, len(tally.element_tasks))]
         if done:
@@ -132,6 +132,10 @@ class Narrator:
         if self._cost is not None:
             parts.append(dollars(self._cost))
         parts.append("no cap" if event.cap is None else f"cap {dollars(event.cap)}")
+        if event.deadline:
+            until = datetime.fromisoformat(event.deadline).astimezone(at.tzinfo)
+            soon = until - at < timedelta(days=1)
+            parts.append(f"until {until:%H:%M}" if soon else f"until {until:%F %H:%M}")
         parts.append(f"{event.concurrency:,} at a time")
         name = f"{self._run}: " if self._run else ""
         return Line("start", f"{name}{', '.join(parts)}", "frame")
