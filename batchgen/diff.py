@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 _LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _STOPS = re.escape(".,;:!?()\"'“”„…\u3001\u3002\uff0c\uff01\uff1f\u300c\u300d")
 _TOKEN = re.compile(rf"(\s*)([{_LETTERS}]|[^\s{_LETTERS}{_STOPS}]+|\S)")
+_REF = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")  # a picture or an element
 _ALIKE = 0.3
 _TEXTS = ("prompt", "negative_prompt")
 
@@ -85,4 +86,5 @@ def _marked(tokens: Sequence[_Token], start: str = "", end: str = "") -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "default"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _REF.sub(r"sha256:\1…", text)

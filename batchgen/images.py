@@ -1,5 +1,6 @@
 """Local images: known by their content, checked before anything is bought."""
 
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +24,7 @@ _BOXES = {
     b"ftypavif": "image/avif",
 }
 _HEAD = 16
+MOST_BYTES = 200_000_000  # the service takes no larger upload
 _NAMES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
@@ -97,11 +99,19 @@ def look(path: Path) -> Image:
     import imagesize  # noqa: PLC0415 - only for manifests with local pictures
 
     try:
+        entry = path.stat()
+        if not stat.S_ISREG(entry.st_mode):
+            raise BadImage("no-file", f"{path} is no file")
+        if entry.st_size > MOST_BYTES:
+            size = f"{entry.st_size / 1e6:,.0f} MB"
+            raise BadImage("bad-image", f"{path.name} has {size}", "save it smaller")
         data = path.read_bytes()
     except FileNotFoundError:
         raise BadImage("no-file", f"there is no image {path}") from None
     except OSError as error:
         raise BadImage("no-file", f"cannot read {path}: {error.strerror}") from error
+    except ValueError:  # a character that no name of a file has
+        raise BadImage("no-file", f"there is no image {str(path)!r}") from None
     kind = kind_of(data)
     try:
         width, height = imagesize.get(str(path))

@@ -83,7 +83,7 @@ def _meant(file: Path) -> str:
     """A hint at a file of nearly this name."""
     try:
         there = [one.name for one in file.parent.iterdir() if one.is_file()]
-    except OSError:
+    except (OSError, ValueError):
         return ""
     meant = near(file.name, there, cutoff=0.8)
     return f"did you mean `{meant}`?" if meant else ""

@@ -97,6 +97,11 @@ def test_without_its_marks_a_diff_is_either_text(before: str, after: str) -> Non
             ],
         ),
         (
+            {"image": f"sha256:{64 * 'a'}"},
+            {"image": f"sha256:{64 * 'b'}"},
+            ["image sha256:aaaaaaaa… -> sha256:bbbbbbbb…"],
+        ),
+        (
             {"prompt": "A fox"},
             {"multi_prompt": [{"prompt": "A fox"}]},
             ["prompt: [-A fox-]", "scene 1 prompt: {+A fox+}"],

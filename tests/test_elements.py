@@ -8,6 +8,7 @@ import pytest
 from test_pictures import as_they_are, lines, made, picture, walked
 
 from batchgen import models, report
+from batchgen.cli import results
 from batchgen.cli.order import Flags, Order, place
 from batchgen.cli.settings import read
 from batchgen.models import ELEMENTS_MODEL
@@ -220,6 +221,19 @@ def test_the_counts_of_a_run_are_of_clips(tmp_path: Path) -> None:
     ]
     text = report.end_text(document, tasks, tally, command="batchgen run m")
     assert "0 of 4 clips done, 0 of 2 elements made in 1s" in text
+
+
+def test_an_element_is_no_row_of_the_sheet(tmp_path: Path) -> None:
+    text = CAMPAIGN[: CAMPAIGN.index("prompts:")] + "prompts: { from: b.csv }\n"
+    sheet = [
+        "id,prompt,element_list",
+        *(f"r{n},Tumbler {n},Tumbler" for n in range(20)),
+    ]
+    (tmp_path / "b.csv").write_text("\n".join(sheet))
+    order = order_of(tmp_path, text, limit=2)
+    kept = results.sheet_of(order.manifest, list(order.tasks()))
+    assert kept
+    assert kept.cells.keys() == order.chosen.keys() - order.elements.keys()
 
 
 def test_the_plan_as_data(story: Story, tmp_path: Path) -> None:

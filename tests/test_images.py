@@ -80,6 +80,23 @@ def test_what_is_no_picture(tmp_path: Path, content: bytes) -> None:
     assert caught.value.rule == "bad-image"
 
 
+def test_what_is_no_file(tmp_path: Path) -> None:
+    for path in (
+        tmp_path,
+        Path("/dev/zero"),
+        tmp_path / "a\0.png",
+        tmp_path / "\ud800",
+    ):
+        with pytest.raises(BadImage) as caught:
+            Album().look(path, START)
+        assert caught.value.rule == "no-file"
+    huge = tmp_path / "huge.png"
+    with huge.open("wb") as file:
+        file.truncate(300_000_000)
+    with pytest.raises(BadImage, match="has 300 MB"):
+        Album().look(huge, START)
+
+
 def test_a_picture_that_is_not_there_is_looked_for_once(tmp_path: Path) -> None:
     album, path = Album(), tmp_path / "late.png"
     with pytest.raises(BadImage, match="there is no image"):

@@ -160,7 +160,7 @@ def sheet_of(manifest: Manifest, tasks: Sequence[Task]) -> report.Sheet | None:
     cells = {
         task.id: rows[task.place.line]
         for task in tasks
-        if task.place and task.place.line in rows
+        if task.place and task.place.file == table.file and task.place.line in rows
     }
     return report.Sheet([column.shown for column in table.columns], cells)
 

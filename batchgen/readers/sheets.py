@@ -60,7 +60,7 @@ class Sheet:
                 self._fields.append((column.index, column.name, read))
             elif column.name in OWN:
                 self._fields.append((column.index, column.name, OWN[column.name]))
-            elif column.name in model.elsewhere:
+            elif column.name in model.elsewhere and not _names_models(table):
                 mistake = model.stranger(column.name, (), fields)
                 self.findings.append(mistake.at(self._header(column.index)))
             else:
@@ -196,5 +196,10 @@ class Sheet:
 def _fields(
     table: Table, model: Model, others: Mapping[str, Any] | None
 ) -> Mapping[str, Any]:
-    named = any(column.name == "model" for column in table.columns)
-    return {**others, **model.fields} if others and named else model.fields
+    if not others or not _names_models(table):
+        return model.fields
+    return {**others, **model.fields}
+
+
+def _names_models(table: Table) -> bool:
+    return any(column.name == "model" for column in table.columns)
