@@ -19,6 +19,7 @@ from batchgen.downloads import DownloadStopped
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
     ClockJumped,
+    Event,
     OutputsSaved,
     PredictionFailed,
     SessionClosed,
@@ -128,14 +129,14 @@ class Runner:
         return self._buyer.short_of_money
 
     async def run(
-        self, opening: SessionOpened, news: Iterable[TaskEvent], tasks: Tasks
+        self, opening: SessionOpened, news: Iterable[Event], tasks: Tasks
     ) -> None:
         """Do everything that is not done, and settle what is in doubt.
 
         Args:
             opening: how this session begins.
             news: what was found before anything is done: attempts that a dead
-                session left open, files that are gone.
+                session left open, files that are gone, elements that are known.
             tasks: the expansion.
 
         Raises:

@@ -118,7 +118,9 @@ class Tally:
                 self.uploads[event.ref] = (event.url, event.until)
                 self.refs[event.url] = event.ref
             case ElementKnown():
-                self._know(task_of(event.ref), event.element_id)
+                task = task_of(event.ref)
+                self._know(task, self.elements.get(task, event.element_id))
+                self.makers[event.element_id] = task
             case _:
                 self._apply(event)
         self.ledger.apply(event)
@@ -143,8 +145,8 @@ class Tally:
         self._recount(event.task, before, after)
 
     def _know(self, task: str, element: str) -> None:
-        if element:
-            self.elements.setdefault(task, element)
+        if element:  # the newest: it was asked for again for a reason
+            self.elements[task] = element
             self.makers[element] = task
 
     def _mind_uploads(self, planned: TaskPlanned, event: PredictionFailed) -> None:

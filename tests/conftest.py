@@ -18,6 +18,7 @@ from browser import chromium as chromium  # noqa: PLC0414 - a fixture
 
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk
+from batchgen.events import Event
 from batchgen.journal import Journal, read
 from batchgen.manifest import load
 from batchgen.models import catalog
@@ -186,11 +187,12 @@ class Story:
         patience: Patience | None = None,
         now: Callable[[], datetime] | None = None,
         tasks: Sequence[Task] | None = None,
+        news: Sequence[Event] = (),
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like.
 
         `faults` strike every request of theirs; see `sandbox.faults`. `tasks` are
-        done in place of those of the manifest.
+        done in place of those of the manifest; `news` is what was found before.
         """
         world = World(
             disk=disk or Disk(),
@@ -213,7 +215,7 @@ class Story:
                     account, terms, client, journal, tally, observer, world
                 )
                 runner = await session.run(
-                    lambda: tasks, [], catalog(), lambda _: exit_code(tally.counts)
+                    lambda: tasks, news, catalog(), lambda _: exit_code(tally.counts)
                 )
                 return runner, tally
 

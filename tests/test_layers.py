@@ -36,7 +36,7 @@ inclusion
 axes rows
 drafts
 manifest schema pictures
-tables wording matching inspection references shapes
+tables wording matching inspection references shapes known
 keys templates task rescue
 scalars
 readers answers records

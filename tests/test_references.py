@@ -145,7 +145,7 @@ def test_a_picture_that_the_service_could_not_fetch_is_brought_anew(
     assert set(tally.refs.values()) == {CAT, DOG}
 
 
-def test_the_first_id_of_an_element_stays_and_all_are_recognised() -> None:
+def test_what_a_run_made_itself_counts_and_all_ids_are_recognised() -> None:
     tally = Tally()
     bought(tally, {"name": "AuroraMug"})
     output = Output(kind="json", value={"element_id": 5})

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from batchgen.cli.settings import Settings
+from batchgen import known
+from batchgen.cli.settings import Settings, fingerprint
 from batchgen.errors import ManifestError, UsageError
+from batchgen.events import ElementKnown
 from batchgen.findings import Finding
 from batchgen.images import Album
 from batchgen.manifest import Manifest, load
@@ -50,6 +52,9 @@ class Order:
         plan: what a run would do and cost; complete after `survey`.
         chosen: ids of the selected tasks, elements first, each in order.
         elements: ids of those that make elements.
+        known: task -> an element that the account has from an earlier run, so that it
+            is not ordered.
+        cache: where the account's elements are remembered; None for a sandbox.
         plan_id: a hash of the whole expansion, selection and limit.
         days: what `{{ date }}` means, for good; see `begin`.
     """
@@ -62,6 +67,8 @@ class Order:
     plan: Plan = field(default_factory=Plan)
     chosen: dict[str, None] = field(default_factory=dict)
     elements: dict[str, None] = field(default_factory=dict)
+    known: dict[str, ElementKnown] = field(default_factory=dict)
+    cache: Path | None = None
     plan_id: str = ""
     first: Task | None = None
     first_labels: tuple[str, ...] = ()
@@ -88,7 +95,7 @@ class Order:
             ManifestError: with everything that is wrong in the manifest.
         """
         self.expansion = self._expansion()
-        self.chosen, self.elements, self.plan = {}, {}, Plan()
+        self.chosen, self.elements, self.known, self.plan = {}, {}, {}, Plan()
         digest = hashlib.sha256(repr(self._selection()).encode())
         slugs = _slugs(tally)
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
@@ -128,6 +135,8 @@ class Order:
             removed.pop(names.get(task.id, ""), None)
             digest.update(f"{task.id} {task.price}\n".encode())
             status = word(tally.states.get(task.id, TaskState()))
+            if task.ref in needed and self._has(task, tally, policy):
+                continue
             alone = task.ref not in used and meant(task, status) and not self._full()
             if task.ref in needed or alone:
                 self.elements[task.id] = None
@@ -137,6 +146,30 @@ class Order:
         self._refuse_nothing(self.expansion.count)
         self.plan.removed = tuple(removed)
         self.plan_id = digest.hexdigest()[:6]
+
+    def _has(self, task: Task, tally: Tally, policy: Policy) -> bool:
+        """Whether an earlier run made this element for the account."""
+        status = tally.states.get(task.id, TaskState()).status
+        if status not in (Status.PENDING, Status.FAILED) or policy.again:
+            return False
+        found = known.read(self.cache).get(task.ref) if self.cache else None
+        if task.id in tally.elements or found is None:
+            return task.id in tally.elements
+        self.known[task.id] = ElementKnown(ref=task.ref, element_id=found)
+        return True
+
+    def remember(self, tally: Tally, now: datetime) -> None:
+        """Tell other runs of the elements that this one made."""
+        if self.cache is None or self.expansion is None:
+            return
+        found, fresh = {}, set()
+        for task in self.expansion.elements:
+            if task.id in tally.elements:
+                found[task.ref] = tally.elements[task.id]
+                attempts = tally.states.get(task.id, TaskState()).attempts
+                if tally.ledger.is_of_this_start(task.id, len(attempts)):
+                    fresh.add(task.ref)
+        known.remember(self.cache, found, fresh, now)
 
     def begin(self, records: Sequence[Record], now: datetime) -> None:
         """Take in when this start is, and what the run knows of days.
@@ -156,10 +189,14 @@ class Order:
             label = "write a later one"
             raise ManifestError([origin.error("bad-time", message, label)])
 
-    def tasks(self) -> Iterator[Task]:
-        """The selected tasks, lazily and in order; elements before what shows them."""
+    def tasks(self, *, whole: bool = False) -> Iterator[Task]:
+        """The selected tasks, lazily and in order; elements before what shows them.
+
+        `whole`: with the elements that they show and that are known already.
+        """
         found = self.expansion.elements if self.expansion else []
-        yield from (task for task in found if task.id in self.chosen)
+        also = self.known if whole else {}
+        yield from (task for task in found if task.id in self.chosen or task.id in also)
         yield from (task for task in self._expansion() if task.id in self.chosen)
 
     def _expansion(self) -> Expansion:
@@ -222,7 +259,10 @@ def place(path: Path, settings: Settings, flags: Flags) -> Order:
     if flags.model and not flags.run:
         name = f"{name}.{models[flags.model].alias}"
     folder = settings.outputs / run_name(name, live=live)
-    return Order(manifest, flags, folder, live, models)
+    cache = None
+    if live and settings.key:
+        cache = known.place(settings.cache, fingerprint(settings.key))
+    return Order(manifest, flags, folder, live, models, cache=cache)
 
 
 def command(path: Path, flags: Flags, *, whole: bool) -> str:

@@ -95,7 +95,7 @@ def plan(
 
 def lines(order: Order) -> Iterator[str]:
     """The selected tasks as JSONL, which is itself a manifest."""
-    for task in order.tasks():
+    for task in order.tasks(whole=True):
         yield json.dumps(to_json(task), ensure_ascii=False)
 
 

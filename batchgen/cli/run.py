@@ -312,8 +312,12 @@ class _Run:
                 text = "".join(f"{line}\n" for line in lines(self._order))
                 results.publish(self._order.folder / "tasks.jsonl", text)
                 runner = await session.run(
-                    self._order.tasks, missing, self._order.models, self._ending
+                    self._order.tasks,
+                    [*self._order.known.values(), *missing],
+                    self._order.models,
+                    self._ending,
                 )
+                self._order.remember(self._tally, self._world.now())
         for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
         if runner.failure is not None:

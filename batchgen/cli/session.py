@@ -1,6 +1,5 @@
 """One session of a run: the parts put together, watched, and put away."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,11 @@ import httpx
 from batchgen import __version__
 from batchgen.audit import Auditor
 from batchgen.billing import overdue
+from batchgen.cli.settings import fingerprint
 from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.errors import ApiError, JournalError, Unavailable
-from batchgen.events import SessionOpened, TaskEvent
+from batchgen.events import Event, SessionOpened
 from batchgen.journal import Journal
 from batchgen.models import Catalog
 from batchgen.money import Micros, dollars
@@ -53,7 +53,7 @@ class Account:
     @property
     def fingerprint(self) -> str:
         """Tells keys apart without telling the key."""
-        return hashlib.sha256(self.key.encode()).hexdigest()[:8]
+        return fingerprint(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Session:
     async def run(
         self,
         tasks: Tasks,
-        news: Sequence[TaskEvent],
+        news: Sequence[Event],
         models: Catalog,
         ending: Callable[[Runner], tuple[int, str]],
     ) -> Runner:
@@ -149,7 +149,7 @@ class Session:
 
         Args:
             tasks: the expansion.
-            news: what was found on disk before the session.
+            news: what was found before the session.
             models: tell which request bodies ask for the same thing.
             ending: exit code and reason of a runner that has ended.
 
@@ -163,7 +163,7 @@ class Session:
             doubts = sum(1 for _ in self.tally.doubtful())
             await self.journal.hold(doubts + self.terms.limits.concurrency)
             until = self.client.service_time()
-            news = [*left_open(self.journal, self.tally, until), *news]
+            found: list[Event] = [*left_open(self.journal, self.tally, until), *news]
             self._tell_of_refunds()
             async with anyio.create_task_group() as group:
                 await group.start(
@@ -175,7 +175,7 @@ class Session:
                 if self.terms.deadline is not None:
                     last = self.terms.deadline
                     await group.start(deadline, runner, last, self.tally, self.world)
-                await runner.run(self._opening(), news, tasks)
+                await runner.run(self._opening(), found, tasks)
                 group.cancel_scope.cancel()
         if runner.failure is None:
             await runner.close(*ending(runner))

@@ -1,5 +1,6 @@
 """What the environment says; the only reader of `os.environ`."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Settings:
         outputs: where runs leave their folders.
         ceiling: of every budget, set by whoever owns the machine.
         proxy: for all requests.
+        cache: the user's own folder for what may be lost.
         environ: everything, for `${NAME}` in a manifest.
     """
 
@@ -30,6 +32,7 @@ class Settings:
     outputs: Path
     ceiling: Micros | None
     proxy: str | None = field(repr=False)
+    cache: Path
     environ: Mapping[str, str] = field(repr=False)
 
     @property
@@ -51,8 +54,19 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         outputs=Path(env.get("BATCHGEN_OUTPUTS", "").strip() or "outputs"),
         ceiling=_ceiling(env.get("BATCHGEN_MAX_BUDGET", "").strip()),
         proxy=env.get("BATCHGEN_PROXY", "").strip() or None,
+        cache=_cache(env),
         environ=env,
     )
+
+
+def fingerprint(key: str) -> str:
+    """Tells keys apart without telling the key."""
+    return hashlib.sha256(key.encode()).hexdigest()[:8]
+
+
+def _cache(env: Mapping[str, str]) -> Path:
+    given = Path(env.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else Path(env.get("HOME", "/")) / ".cache"
 
 
 def _key(env: Mapping[str, str]) -> str:
