@@ -468,25 +468,29 @@ class Client:
         latest = max(until) + timedelta(seconds=self._slack)
         return Window(since=iso(min(since)), until=iso(latest))
 
-    def _asked(self) -> float:
+    def _asked(self) -> tuple[float, datetime]:
+        """When a request begins: by the event loop's clock and by the time of day."""
         now = anyio.current_time()
         if self.silent_since is None:
             self.silent_since = now
-        return now
+        return now, self._now()
 
     def _heard(self) -> None:
         self.answered, self.silent_since = True, None
 
-    def _learn_the_time(self, answer: Answer, asked: float) -> None:
+    def _learn_the_time(self, answer: Answer, asked: tuple[float, datetime]) -> None:
         """From whole answers of the service only: a proxy has a clock of its own.
 
         An answer is dated when it is begun and may take minutes to come, so its date
-        tells only what the clock shows at least.
+        tells only what the clock shows at least. The loop's clock stands still while
+        the machine sleeps, and an answer may have waited for it to wake up.
         """
         server = when(answer.headers.get("date", ""))
         if server is None or abs(server - self._now()) > _MOST_OFF:
             return
-        slack = anyio.current_time() - asked
+        began, day = asked
+        slack = anyio.current_time() - began
+        slack = max(slack, (self._now() - day).total_seconds())
         if self._anchor and slack > _PROMPT:
             return
         self.clock_offset = (server - self._now()).total_seconds()

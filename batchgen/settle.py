@@ -1,6 +1,7 @@
 """What becomes of attempts whose fate nobody wrote down."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -36,6 +37,7 @@ _AGREEING_SCANS = 2
 _LOOKS = 6
 _LONGEST_PAUSE = 30.0
 # The service tells its time in whole seconds, so our estimate may be that much early.
+_LONGEST_WAIT = 3600.0  # seconds; beyond any settle time
 _DATE_STEP = timedelta(seconds=1)
 _SLACK = timedelta(minutes=1)  # clocks, and dates without parts of a second
 _FINAL = frozenset({401, 403, 404})
@@ -165,9 +167,12 @@ class Settlement:
         doubts = list(self._doubts())
         if not doubts or "absent" not in self._policy.retry:
             return moved
+        soon = [doubt for doubt in doubts if self._settles_soon(doubt)]
+        if not soon:
+            return moved
         before = await self._verdict(doubts)
-        self._recorder.observer.notice(self._explain(doubts))
-        with anyio.move_on_after(self._seconds_until_settled(doubts)):
+        self._recorder.observer.notice(self._explain(soon))
+        with anyio.move_on_after(self._seconds_until_settled(soon)):
             await stopping.wait()
             return moved
         after = await self._verdict(doubts)
@@ -178,6 +183,7 @@ class Settlement:
             doubt
             for doubt in after.missing
             if doubt in before.missing
+            and doubt in soon
             and not doubt.taken
             and self._still_listed(doubt)
             and await self._shows_ours(doubt.model)
@@ -214,9 +220,34 @@ class Settlement:
                 "the account's history cannot be read now; nothing in doubt was settled"
             )
             return None
-        return judge(
+        found = judge(
             doubts, listed, self._tally.owned, self._prints(doubts), self._profile
         )
+        taken = set(self._under_other_clips(listed))
+        missing = [one for one in found.missing if one.fingerprint not in taken]
+        unclear = [one for one in found.missing if one.fingerprint in taken]
+        return replace(
+            found, missing=tuple(missing), unclear=(*found.unclear, *unclear)
+        )
+
+    def _under_other_clips(self, listed: Sequence[Prediction]) -> Iterator[str]:
+        """Prints of what a clip owns that asked for something else.
+
+        The service answered with an id that is not that clip's, so it may be the
+        one that is looked for.
+        """
+        owners = {
+            attempt.prediction: state.planned
+            for state in self._tally.states.values()
+            for attempt in state.attempts
+            if attempt.prediction and state.planned
+        }
+        for row in listed:
+            planned, print_ = owners.get(row.id), self._print_of(row)
+            if planned is None or print_ is None:
+                continue
+            if print_ != self.fingerprint(planned.model, planned.input):
+                yield print_
 
     def _prints(self, doubts: Sequence[Doubt]) -> Callable[[Prediction], str | None]:
         """Prints of listed predictions, as far as they can tell us something.
@@ -318,6 +349,16 @@ class Settlement:
         last = max(doubt.settled_at(self._profile) for doubt in doubts)
         now = self.client.service_time_at_least()
         return max(0.0, (last - now).total_seconds())
+
+    def _settles_soon(self, doubt: Doubt) -> bool:
+        """No session waits for a window that a clock set forward made a year wide."""
+        if self._seconds_until_settled([doubt]) <= _LONGEST_WAIT:
+            return True
+        self._recorder.observer.notice(
+            f"{doubt.task[:8]}: the clock was set while it was submitted, so absence "
+            "cannot be proved; it stays in doubt, `batchgen resolve` settles it"
+        )
+        return False
 
     def _explain(self, doubts: Sequence[Doubt]) -> str:
         seconds = round(self._seconds_until_settled(doubts))

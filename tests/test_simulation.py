@@ -12,20 +12,23 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskStatus
 from trio.testing import MockClock
 
-from batchgen.cli.session import Account, connected, first_contact
-from batchgen.client import Client
+from batchgen import billing, journal
+from batchgen.cli import session
+from batchgen.cli.session import connected, first_contact
+from batchgen.client import Bill, Client
 from batchgen.errors import ApiError
-from batchgen.events import AttemptUncertain, Event
-from batchgen.ledger import Ledger
+from batchgen.events import AttemptUncertain, CostSettled, Event
+from batchgen.ledger import Account, Ledger
 from batchgen.profile import Limits
 from batchgen.settle import Settlement
 from batchgen.world import iso
 from campaign import crashes, failures
 from campaign.disk import SimulatedDisk
 from campaign.oracle import KEY
-from campaign.provider import PRICE, Provider, Swarm
+from campaign.provider import BILLING, PRICE, Provider, Swarm
 from campaign.simulate import explain, night, play, run, shrunk
 from campaign.stage import (
     MODEL,
@@ -165,16 +168,25 @@ def first_seen(most: int) -> str:
     return next((found.problem for found in run(0, most) if found.problem), "")
 
 
+def seen(rates: dict[str, float], most: int) -> str:
+    """The first law that these faults see broken, in so many seeds."""
+    found = (play(Scenario(seed, rates)).problem for seed in range(most))
+    return next((problem for problem in found if problem), "")
+
+
 def test_a_sync_that_is_left_out_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SimulatedDisk, "sync", lambda _disk, _handle: None)
     assert first_seen(5).startswith("I1")
+
+
+HASTE = {"late-accept": 0.5, "crash": 1.0}
 
 
 def test_an_absence_that_is_not_waited_for_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Settlement, "_seconds_until_settled", lambda *_: 0.0)
-    assert first_seen(60).startswith(("I4", "I5"))
+    assert seen(HASTE, 30).startswith(("I4", "I5"))
 
 
 def test_money_of_a_doubt_that_is_given_back_is_seen(
@@ -192,16 +204,86 @@ def test_money_of_a_doubt_that_is_given_back_is_seen(
     assert first_seen(10).startswith(("I6", "I13"))
 
 
+def test_a_refund_that_is_taken_for_granted_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def settled(one: billing.Open, bill: Bill) -> CostSettled | None:
+        back = one.account is Account.REFUNDABLE and not bill.refunded
+        amount = 0 if back else one.held
+        return CostSettled(task=one.task, attempt=one.attempt, amount=amount)
+
+    monkeypatch.setattr(billing, "settled", settled)
+    assert seen({"fails": 0.5, "no-refund": 0.5}, 10).startswith("I5")
+
+
+def test_a_refund_that_is_not_taken_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(billing, "settled", lambda _one, _bill: None)
+    assert seen({"fails": 0.5}, 10).startswith("I6")
+
+
+def test_an_edited_state_file_that_opens_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "refuse_rollback", lambda *_: None)
+    assert seen({"crash": 1.0, "tamper": 1.0}, 10).startswith("I8")
+
+
+def test_a_deadline_that_nobody_minds_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deadline(*_: object, task_status: TaskStatus[None]) -> None:
+        task_status.started()
+
+    monkeypatch.setattr(session, "deadline", deadline)
+    assert seen({"deadline": 1.0, "crash": 1.0}, 20).startswith("deadline")
+
+
+def test_a_session_cap_that_nobody_asks_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Ledger, "left", property(lambda ledger: ledger.life_left))
+    assert seen({"session-cap": 1.0, "crash": 1.0}, 20).startswith("I6")
+
+
+def test_again_after_a_crash_that_buys_twice_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Ledger, "is_of_this_start", lambda *_: False)
+    assert "bought again by the start" in seen({"again": 1.0, "crash": 1.0}, 30)
+
+
+def test_each_law_of_money_also_holds_where_only_billing_is_odd() -> None:
+    odd = dict.fromkeys((*BILLING, "fails", "crash", "power-loss"), 0.5)
+    del odd["bill-hidden"]
+    assert seen(odd, 12) == ""
+
+
+def test_signals_at_every_phase_and_clocks_that_jump_break_no_law() -> None:
+    outside = ("interrupt", "interrupt-twice", "suspend", "clock-jump")
+    odd = dict.fromkeys((*outside, "crash", "lost-answer", "deadline"), 0.5)
+    assert seen(odd, 12) == ""
+
+
+def test_an_answer_that_waited_for_the_machine_to_wake_up_tells_no_time() -> None:
+    odd = {"suspend": 1.0, "read-slow": 0.8, "lost-answer": 0.5, "crash": 0.1}
+    found = [play(Scenario(seed, odd)).problem for seed in (11, 24, 32, 65, 67, 74)]
+    assert found == [""] * 6
+
+
+def test_lines_that_a_dying_session_printed_can_be_pasted() -> None:
+    odd = dict.fromkeys(("disk-full", "paste", "crash", "power-loss"), 1.0)
+    assert seen(odd, 12) == ""
+
+
 def test_a_failure_shrinks_to_the_faults_that_matter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Settlement, "_seconds_until_settled", lambda *_: 0.0)
-    broken = next(found.seed for found in run(0, 60) if found.problem)
-    whole = Scenario.of(broken)
+    rates = HASTE | {"read-5xx": 0.05, "edit": 0.2}
+    plays = (Scenario(seed, rates) for seed in range(30))
+    whole = next(one for one in plays if play(one).problem)
     least = shrunk(whole)
     assert len(least.rates) < len(whole.rates)
     told = explain(least)
-    assert f"seed {broken}: I" in told
+    assert f"seed {whole.seed}: I" in told
     assert '"t":"AttemptAbsent"' in told
 
 
@@ -218,7 +300,7 @@ def on_a_machine(
         provider = Provider(swarm, anyio.current_time, chance, offset=offset)
         with tempfile.TemporaryDirectory() as folder:
             world = Machine(Path(folder), swarm, provider, chance).start()
-            account = Account("https://sim.test", KEY, PROFILE)
+            account = session.Account("https://sim.test", KEY, PROFILE)
             async with connected(account, (100, 1.0), world) as client:
                 return await work(client, provider)
 
@@ -242,7 +324,7 @@ def test_a_slow_answer_does_not_set_the_clock_of_the_service_back() -> None:
 
 def test_nothing_is_bought_from_a_service_that_does_not_tell_the_time() -> None:
     async def work(client: Client, _: Provider) -> None:
-        account = Account("https://sim.test", KEY, PROFILE)
+        account = session.Account("https://sim.test", KEY, PROFILE)
         with pytest.raises(ApiError, match="no usable answer"):
             await first_contact(client, account, print)
 

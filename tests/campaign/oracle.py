@@ -3,11 +3,15 @@
 The numbers of the laws are those of the contract: I1 intent first, I2 one shot,
 I3 no blind resubmit, I4 one charge, I5 coverage, I6 cap, I7 durability, I10 one owner,
 I11 and I12 files, I13 replay, I15 secrets, I17 bounded doubt, I18 progress.
+I8, I9 and I16 are looked at by the stage. I14, no safety by clocks, has no check of its
+own: the swarm sets the clock by up to 400 days, and all other laws must hold. Time
+zones do not matter: everything is written and compared in UTC.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from batchgen.records import replay
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 
-from .provider import Charge, Provider, clip_of, group_of
+from .provider import PRICE, Charge, Provider, clip_of, group_of
 from .replay import MAY_REPEAT, Story, tell
 
 KEY = "key-5c1f0a7d"
@@ -32,6 +36,8 @@ class Oracle:
     Attributes:
         durable: the bytes of the state file that no crash can take.
         slots: submissions that may be under way at once.
+        repeats_in_doubt: somebody said `--retry uncertain`.
+        again: somebody said `--again`.
         known: group -> ids of tasks that any manifest ever asked for.
     """
 
@@ -39,6 +45,7 @@ class Oracle:
     durable: Callable[[], bytes]
     slots: int = 1
     repeats_in_doubt: bool = False
+    again: bool = False
     known: dict[str, set[str]] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)
     begun: int = 0
@@ -72,7 +79,7 @@ class Oracle:
         """I4, I5, I6 at the moment of a charge."""
         story = tell(self.durable())
         self._covered(story, row.group)
-        self._once(row.group)
+        self._once(story, row.group)
         self._capped(story)
 
     # At a crash and at an end.
@@ -90,7 +97,7 @@ class Oracle:
         _law("I7", story.last >= acknowledged, f"{acknowledged} promised, {story.last}")
         for group in {row.group for row in self.provider.ledger if row.ours}:
             self._covered(story, group)
-            self._once(group)
+            self._once(story, group)
         self._capped(story)
         self._owners(story)
         self._in_order(story)
@@ -121,15 +128,40 @@ class Oracle:
             _law("I18", fine, f"{task.slug} is left {stage}")
             _law("I18", not whole or task.id in story.saved, f"{task.slug}: no clip")
 
+    def refunded(self, story: Story, since: float) -> None:
+        """What billing showed as paid back before a session is held no longer."""
+        rows = {row.id: row for row in self.provider.ledger}
+        for task, tries in story.tries.items():
+            for one in tries:
+                row = rows.get(one.prediction)
+                expected = one.kind in ("provider", "cancelled")
+                if row and expected and row.refund and row.refund_at <= since:
+                    net = row.net(since)
+                    _law("I6", one.money == net, f"{task}: {one.money} held of {net}")
+
+    def in_time(self, story: Story) -> None:
+        """No intent of the last session is younger than its deadline."""
+        if not story.deadline:
+            return
+        last = datetime.fromisoformat(story.deadline) + timedelta(seconds=1)
+        late = [
+            f"{task} at {one.at}"
+            for task, row in story.tries.items()
+            for one in row
+            if datetime.fromisoformat(one.at) > last and one.start == story.start
+        ]
+        _law("deadline", not late, f"{late} after {story.deadline}")
+
     # One law each.
 
-    def _once(self, group: str) -> None:
-        if self.repeats_in_doubt:
-            return
+    def _once(self, story: Story, group: str) -> None:
+        """As many clips as tasks, and those that somebody knowingly asked for twice."""
         good = [r for r in self._charges(group) if not r.failed]
-        tasks = self.known.get(group, set())
+        tries = _by_group(story).get(group, [])
+        repeats = sum(one.after in ("uncertain", "completed") for one in tries)
+        most = len(self.known.get(group, ())) + repeats
         ids = [row.id for row in good]
-        _law("I4", len(good) <= len(tasks), f"{ids} for {len(tasks)} tasks: {group}")
+        _law("I4", len(good) <= most, f"{ids} for {most} tasks: {group}")
 
     def _covered(self, story: Story, group: str) -> None:
         charges = [row.id for row in self._charges(group)]
@@ -138,12 +170,22 @@ class Oracle:
         _law("I5", len(charges) <= standing, f"{charges}, {standing} stand: {group}")
 
     def _capped(self, story: Story) -> None:
+        """At every intent what is known fits, and what is charged fits but for A6."""
+        _law("I6", not story.overdrawn, f"beyond the cap: {story.overdrawn}")
+        now, rows = self.provider.now(), {row.id: row for row in self.provider.ledger}
+        for task, tries in story.tries.items():
+            for one in tries:
+                row = rows.get(one.prediction)
+                least = min(PRICE, row.net(now)) if row else 0
+                _law("I5", one.money >= least, f"{task}: {one.money} for {least}")
         if story.cap is None:
             return
+        ours = [row for row in rows.values() if row.ours]
+        excess = sum(row.price - PRICE for row in ours)
         told = f"{story.committed} committed of {story.cap}"
-        _law("I6", story.committed <= story.cap, told)
-        spent = sum(row.price for row in self.provider.ledger if row.ours)
-        _law("I6", spent <= story.cap, f"{spent} charged of {story.cap}")
+        _law("I6", story.committed <= story.cap + excess, told)
+        spent = sum(row.net(now) for row in ours)
+        _law("I6", spent <= story.cap + excess, f"{spent} charged of {story.cap}")
 
     def _charges(self, group: str) -> list[Charge]:
         return [r for r in self.provider.ledger if r.ours and r.group == group]
@@ -160,10 +202,11 @@ class Oracle:
 
     def _in_order(self, story: Story) -> None:
         for task, row in story.tries.items():
-            for one in row[:-1]:
-                fine = one.stage in MAY_REPEAT or one.stage == "completed"
-                fine = fine and (one.stage != "uncertain" or self.repeats_in_doubt)
-                _law("I3", fine, f"{task} was bought again after {one.stage}")
+            for one in row[1:]:
+                fine = one.after in MAY_REPEAT
+                fine = fine or (one.after == "completed" and self.again)
+                fine = fine and (one.after != "uncertain" or self.repeats_in_doubt)
+                _law("I3", fine, f"{task} was bought again after {one.after}")
 
 
 def _by_group(story: Story) -> dict[str, list[Any]]:

@@ -28,6 +28,7 @@ SUBMISSIONS = (
 READINGS = ("read-5xx", "read-drop", "read-slow", "read-garbage", "read-429")
 LISTS = ("list-5xx", "list-cut", "list-drift", "small-pages", "spelled-out")
 OUTCOMES = ("fails", "moderated", "vanishes", "odd-words", "empty-at-first")
+BILLING = ("overcharge", "part-refund", "no-refund", "bill-lag", "bill-hidden")
 
 After = Literal["", "eof", "reset", "hang"]
 
@@ -74,6 +75,9 @@ class Charge:
     ours: bool = True
     looks: int = 0
     price: int = PRICE
+    billed_at: float = 0.0
+    refund: int = 0
+    refund_at: float = float("inf")
 
     @property
     def group(self) -> str:
@@ -84,6 +88,10 @@ class Charge:
     def failed(self) -> bool:
         """Whether it ends without a clip; it is paid back, some day."""
         return self.end in ("fails", "moderated", "vanishes")
+
+    def net(self, now: float) -> int:
+        """What it costs by now."""
+        return self.price - (self.refund if now >= self.refund_at else 0)
 
 
 @dataclass(frozen=True)
@@ -125,12 +133,18 @@ class Provider:
         for row in due:
             self._book(row)
 
-    def receive(self, method: str, path: str, body: dict[str, Any]) -> Reply:
+    def receive(  # noqa: PLR0911 - one line for each endpoint
+        self, method: str, path: str, body: dict[str, Any]
+    ) -> Reply:
         """Take a whole request."""
         self.settle()
         path = path.removeprefix("/api/v3/")
         if path == "balance":
             return self._read({"balance": 1000.0})
+        if path == "model/price":
+            return self._read({"price": PRICE / 1_000_000})
+        if path == "billings/search":
+            return self._bills(body)
         if method == "GET" and path.startswith("predictions/"):
             return self._result(path.split("/")[1])
         if path == "predictions":
@@ -206,7 +220,7 @@ class Provider:
     def _row(self, model: str, body: dict[str, Any], late: float) -> Charge:
         at = self.now() + late
         lag = self.chance.uniform(0, LIST_SETTLE * 0.99)
-        return Charge(
+        row = Charge(
             id=f"pred-{next(self._numbers):04d}",
             model=model,
             body=body,
@@ -215,6 +229,19 @@ class Provider:
             done_at=at + self.chance.uniform(0.5, 9),
             end=self.swarm.first(OUTCOMES),
         )
+        self._price(row)
+        return row
+
+    def _price(self, row: Charge) -> None:
+        """What it costs, when billing shows that, and what comes back of it."""
+        row.billed_at = row.at
+        if self.swarm.strikes("overcharge"):
+            row.price = PRICE * 5 // 4
+        if self.swarm.strikes("bill-lag"):
+            row.billed_at += self.swarm.between("bill-lag", 0, 30)
+        if row.failed and not self.swarm.strikes("no-refund"):
+            row.refund = row.price // (3 if self.swarm.strikes("part-refund") else 1)
+            row.refund_at = max(row.done_at, row.billed_at) + self.chance.uniform(0, 60)
 
     def _book(self, row: Charge) -> None:
         self.ledger.append(row)
@@ -305,6 +332,34 @@ class Provider:
         if "spelled-out" in self.swarm.rates:
             inputs = {**row.body, "cfg_scale": 0.5, "negative_prompt": ""}
         return self._show(row) | {"inputs": {} if self.hides_inputs else inputs}
+
+    def _bills(self, asked: dict[str, Any]) -> Reply:
+        """Charges and refunds of some predictions, newest first, and a stranger's."""
+        if "bill-hidden" in self.swarm.rates:
+            return self._say(404, {"code": 404, "message": "no billing here"})
+        now = self.now()
+        rows = [("stranger", "deduct", "pred-9999", PRICE)]
+        for row in self.ledger:
+            if row.id not in asked["prediction_uuids"]:
+                continue
+            if row.billed_at <= now:
+                rows.append((f"d-{row.id}", "deduct", row.id, row.price))
+            if row.refund_at <= now:
+                rows.append((f"r-{row.id}", "refund", row.id, row.refund))
+        size = 2 if "small-pages" in self.swarm.rates else asked["page_size"]
+        # Each page begins with the last row of the one before: pages drift.
+        first = max(0, (asked["page"] - 1) * (size - 1))
+        items = [
+            {
+                "uuid": name,
+                "billing_type": kind,
+                "price": price / 1_000_000,
+                "prediction": {"uuid": whose},
+            }
+            for name, kind, whose, price in rows[::-1][first : first + size]
+        ]
+        more = first + size < len(rows)
+        return self._read({"items": items, "has_more": more})
 
     # Bytes.
 

@@ -28,37 +28,80 @@ class Broken(AssertionError):
 
 @dataclass
 class Try:
-    """One attempt: `money` counts against the cap until it is released."""
+    """One attempt: `money` counts against the cap until it is released.
+
+    `start` numbers the starts of the run; a restart after a crash is the same one.
+    `after` is where the attempt before it stood, `kind` why the prediction failed.
+    """
 
     money: int
     stage: str = "open"
     prediction: str = ""
     how: str = ""
+    start: int = 0
+    at: str = ""
+    after: str = ""
+    kind: str = ""
 
     @property
     def unreleased(self) -> bool:
         """Whether it may have been charged, as far as the file knows."""
         return self.stage not in ("refused", "not-sent", "absent")
 
+    @property
+    def counts(self) -> int:
+        """What it counts for."""
+        return self.money if self.unreleased else 0
+
 
 @dataclass
 class Story:
-    """What a state file tells."""
+    """What a state file tells.
+
+    Attributes:
+        committed: all money that is not released.
+        begun: that of the present start alone.
+        overdrawn: intents that no cap covered when they were written down.
+        deadline: of the last session.
+        session: number of the record that opened it.
+    """
 
     last: int = 0
     cap: int | None = None
+    session_cap: int | None = None
+    committed: int = 0
+    begun: int = 0
+    start: int = 0
+    session: int = 0
+    deadline: str = ""
+    overdrawn: list[str] = field(default_factory=list)
     tries: dict[str, list[Try]] = field(default_factory=dict)
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     saved: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def committed(self) -> int:
-        """All money that is not released."""
-        return sum(
-            one.money for row in self.tries.values() for one in row if one.unreleased
-        )
+    def begin(self, task: str, record: dict[str, Any]) -> None:
+        """An intent: the caps are asked now, of what is known now."""
+        row = self.tries.setdefault(task, [])
+        if len(row) + 1 != record["attempt"]:
+            raise Broken(f"attempt {record['attempt']} of {task} is out of turn")
+        one = Try(int(record["reserve"]), start=self.start, at=record["at"])
+        if row:
+            one.after = row[-1].stage
+            if one.after == "completed" and row[-1].start == self.start:
+                raise Broken(f"{task} was bought again by the start that bought it")
+        row.append(one)
+        self.count(one, 1)
+        for cap, money in (self.cap, self.committed), (self.session_cap, self.begun):
+            if cap is not None and money > cap:
+                self.overdrawn.append(f"record {record['n']}: {money} of {cap}")
+        self.given_up.pop(task, None)
+
+    def count(self, one: Try, sign: int) -> None:
+        """Take an attempt's money in, or out before it changes."""
+        self.committed += sign * one.counts
+        self.begun += sign * one.counts if one.start == self.start else 0
 
     def in_doubt(self) -> int:
         """Attempts whose outcome is not written down."""
@@ -96,15 +139,11 @@ def _take(  # noqa: C901 - one case for each event
     kind, task = record["t"], record.get("task", "")
     match kind:
         case "SessionOpened":
-            story.cap = None if record["cap"] is None else int(record["cap"])
+            _open(story, record)
         case "TaskPlanned":
             story.plans[task] = record
         case "AttemptStarted":
-            row = story.tries.setdefault(task, [])
-            if len(row) + 1 != record["attempt"]:
-                raise Broken(f"attempt {record['attempt']} of {task} is out of turn")
-            row.append(Try(int(record["reserve"])))
-            story.given_up.pop(task, None)
+            story.begin(task, record)
         case "OutputsSaved":
             story.saved[task] = [dict(file) for file in record["files"]]
         case "OutputsMoved":
@@ -114,12 +153,27 @@ def _take(  # noqa: C901 - one case for each event
         case "TaskAbandoned":
             story.given_up[task] = record["kind"]
         case "CostSettled":
-            story.tries[task][record["attempt"] - 1].money = int(record["amount"])
+            one = story.tries[task][record["attempt"] - 1]
+            story.count(one, -1)
+            one.money = int(record["amount"])
+            story.count(one, 1)
         case _ if kind in OUTCOMES:
             one = story.tries[task][record["attempt"] - 1]
+            story.count(one, -1)
             one.stage, one.how = OUTCOMES[kind], record.get("via", one.how)
             one.prediction = record.get("prediction", one.prediction)
+            if kind == "PredictionFailed":
+                one.kind = record["kind"]
             if kind == "PredictionCompleted" and record.get("cost") is not None:
                 one.money = int(record["cost"])
+            story.count(one, 1)
         case _:
             pass
+
+
+def _open(story: Story, record: dict[str, Any]) -> None:
+    caps = (record["cap"], record.get("session_cap"))
+    story.cap, story.session_cap = (None if c is None else int(c) for c in caps)
+    story.session, story.deadline = record["n"], record.get("deadline", "")
+    if not record.get("continues", False):
+        story.start, story.begun = story.start + 1, 0

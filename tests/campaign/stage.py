@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from batchgen import moves
+from batchgen.cli import checks
 from batchgen.cli.exits import single
 from batchgen.cli.session import (
     Account,
@@ -36,14 +38,17 @@ from batchgen.models import catalog
 from batchgen.plan import Policy
 from batchgen.profile import WAVESPEED, Limits
 from batchgen.recorder import Recorder
+from batchgen.repairs import judge, rescued, write_import
 from batchgen.report import exit_code
 from batchgen.runner import Runner
+from batchgen.starts import continued
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import World
 
 from . import provider as service
+from . import tamper
 from .disk import IMAGES, Died
 from .oracle import KEY, Oracle, Violation
 from .provider import PRICE, Provider, Swarm
@@ -51,7 +56,7 @@ from .replay import Broken, Story, tell
 from .world import CONNECTIONS, DOWNLOADS, Fuse, Machine
 
 MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
-DAY = 86_400.0
+LONG = 4 * 3600.0
 PROFILE = replace(
     WAVESPEED,
     name="simulated",
@@ -64,16 +69,28 @@ PROFILE = replace(
     patience=15,
     endurance=300,
     drop_grace=10,
+    settle_every=15,
+    billing_every=7,
     rate_pause=3,
     backoff_longest=8,
     loopback=True,
 )
 FAULTS = (
     *service.SUBMISSIONS, *service.READINGS, *service.LISTS, *service.OUTCOMES,
-    *CONNECTIONS, *DOWNLOADS, "list-lag", "read-404", "write-error", "short-write",
+    *service.BILLING, *CONNECTIONS, *DOWNLOADS, "list-lag", "read-404",
+    "write-error", "short-write",
     "crash", "power-loss", "disk-full", "clock-jump", "edit", "interrupt", "second",
-    "foreign", "foreign-twin", "hidden-inputs",
+    "interrupt-twice", "suspend", "foreign", "foreign-twin", "hidden-inputs",
+    "retry-uncertain", "again", "session-cap", "deadline", "breaker", "paste", "tamper",
 )  # fmt: skip
+EVENTS = (
+    "disk-full", "clock-jump", "interrupt", "second", "foreign-twin",
+    "interrupt-twice", "suspend",
+)  # fmt: skip
+JUMPS = (-34_560_000, -90_000, -3600, -5, -1, 1, 5, 3600, 34_560_000)  # 400 days
+SETTLES = 3600
+NIGHT = 8 * 3600.0
+LEAVING = 400.0  # a second signal waits for submissions, which have limits of their own
 CRASHES = (1, 1, 1, 2, 2, 3, 5)
 ABSENT = Policy(retry=frozenset({"absent"}))
 BEYOND = {"wrong-id"}  # an id that lies proves nothing: only a person can settle it
@@ -165,7 +182,7 @@ class Play:
         self.swarm = Swarm(scenario.seed, scenario.rates)
         self.provider = Provider(
             self.swarm,
-            anyio.current_time,
+            self._provider_time,
             random.Random(chance.random()),  # noqa: S311
             offset=chance.choice((0.0, 0.0, 90.0, -7200.0)),
             hides_inputs="hidden-inputs" in scenario.rates,
@@ -175,7 +192,7 @@ class Play:
         self.folder = root / "outputs" / "run"
         self.tasks = [task_of(n % 3, n // 3 + 1) for n in range(chance.randint(1, 7))]
         self.limits = Limits(chance.choice((1, 2, 4, 8)), chance.choice((None, 30)))
-        self.policy = chance.choice((Policy(), ABSENT))
+        self.policy = self._policy()
         self.cap = chance.choice((None, PRICE * (len(self.tasks) - 1), PRICE * 20))
         self.oracle = Oracle(self.provider, self._durable, max(1, self.limits.submits))
         self.provider.on_charge = self._guard(self.oracle.on_charge)
@@ -184,6 +201,24 @@ class Play:
         self.problem: BaseException | None = None
         self.observer = Quiet()
         self._inside = False
+        self._older: list[bytes] = []
+        self._lost_power = self._clock_moved = self._far = False
+        self._leaving_since: float | None = None
+        if "retry-uncertain" in scenario.rates:
+            self.oracle.repeats_in_doubt = True
+
+    def _provider_time(self) -> float:
+        """It goes on while our machine sleeps."""
+        return anyio.current_time() + self.machine.slept
+
+    def _policy(self) -> Policy:
+        policy, rates = self.chance.choice((Policy(), ABSENT)), self.scenario.rates
+        if "retry-uncertain" in rates:
+            policy = replace(policy, retry=policy.retry | {"uncertain"})
+        if "breaker" in rates:
+            fuse, tries = self.chance.choice((0, 1, 2)), self.chance.choice((1, 2))
+            policy = replace(policy, stop_after_failures=fuse, attempts=tries)
+        return policy
 
     def _durable(self) -> bytes:
         return self.machine.disk.durable(self.folder / NAME)
@@ -208,6 +243,8 @@ class Play:
         for _ in range(crashes):
             await self._session(self._fuse())
             self._edit()
+            await self._repair()
+            self._tamper()
         if not crashes:
             await self._session(Fuse())
         self.swarm.calm = True
@@ -215,11 +252,15 @@ class Play:
             await anyio.sleep(2 * service.ACCEPT_SETTLE)
         await self._session(Fuse())
         self.policy = ABSENT
+        began = self._provider_time()
         story = await self._session(Fuse())
+        if "bill-hidden" not in rates:
+            self.oracle.refunded(story, began)
         whole = not (NO_CLIP & set(rates) | BEYOND & set(rates)) and self.cap in (
             None,
             PRICE * 20,
         )
+        whole = whole and not self._far
         self.oracle.progress(self.tasks, story, whole=whole)
         return self._finished()
 
@@ -260,12 +301,36 @@ class Play:
             body = {"prompt": "not ours", "duration": 3}
             self.provider.somebody_else(body, MODEL)
 
+    async def _repair(self) -> None:
+        """A person pastes the lines that a dying session printed."""
+        if not (self.machine.alarms and self.swarm.strikes("paste")):
+            return
+        world = self.machine.start(Fuse())
+        with Witnessed.open(self.folder, world) as journal:
+            journal.machine = self.machine
+            tally = Tally.of(journal.records)
+            events = rescued("\n".join(self.machine.alarms), self.folder.name)
+            verdict = judge(tally, events)
+            recorder = Recorder(journal, tally, self.observer)
+            await write_import(recorder, verdict, "-", by="a person")
+        self.machine.alarms.clear()
+
+    def _tamper(self) -> None:
+        """I8, where the mark is known to be fresh: power loss may leave an old one."""
+        path, last = self.folder / NAME, self.machine.acknowledged
+        if self._lost_power or not path.exists() or not last:
+            return
+        if self.swarm.strikes("tamper"):
+            tamper.refused(self.folder, last, self._older, self.chance)
+        self._older.append(path.read_bytes())
+
     # One session.
 
     async def _session(self, fuse: Fuse) -> Story:
         """Run a process to its end, or to its death; then judge what is left."""
         before = tell(self._durable())
-        self._inside = False
+        self._inside = self._clock_moved = False
+        self._leaving_since = None
         self.oracle.expect(self.tasks)
         self.result.sessions += 1
         world = self.machine.start(fuse)
@@ -280,18 +345,30 @@ class Play:
         state = path.read_bytes() if path.exists() else b""
         files = self.folder / "videos"
         story = self.oracle.check(state, acknowledged, files=files)
+        self._contained()
+        if not self._clock_moved:
+            self.oracle.in_time(story)
         if died:
             self.oracle.doubts(before, story)
         return story
 
+    def _contained(self) -> None:
+        """I16: nothing is made outside of the folders of the run."""
+        for path in self.root.rglob("*"):
+            place = path.relative_to(self.root).as_posix()
+            inside = f"{place}/".startswith(("outputs/run/", "runtime/"))
+            if path.is_symlink() or not (inside or place == "outputs"):
+                raise Violation(f"I16: {place} was made")
+
     def _restart(self) -> None:
         power = self.swarm.strikes("power-loss")
+        self._lost_power |= power
         self.machine.restart(self.chance.choice(IMAGES), power_loss=power)
 
     async def _lived(self, world: World) -> bool:
         """Whether the process died before its session ended."""
         try:
-            with anyio.fail_after(DAY):
+            with anyio.fail_after(LONG):
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._disturb)
                     try:
@@ -300,7 +377,7 @@ class Play:
                         self._note(f"ended: {error}")
                     group.cancel_scope.cancel()
         except TimeoutError:
-            raise Violation("I18: a session did not end within a day") from None
+            raise Violation("I18: a session did not end within four hours") from None
         except BaseExceptionGroup as errors:
             if self.machine.disk.dead:
                 return True
@@ -312,6 +389,9 @@ class Play:
         held = self.machine.disk.held
         if held:
             raise Violation(f"a session left files open: {held}")
+        since = self._leaving_since
+        if since is not None and anyio.current_time() - since > LEAVING:
+            raise Violation(f"T14: left {anyio.current_time() - since:.0f} s later")
         return False
 
     async def _disturb(self) -> None:
@@ -319,7 +399,7 @@ class Play:
         moments: list[tuple[float, str]] = []
         if self.machine.fuse.at is not None:
             moments.append((self.machine.fuse.at, "death"))
-        for name in ("disk-full", "clock-jump", "interrupt", "second", "foreign-twin"):
+        for name in EVENTS:
             moments += [
                 (self.chance.uniform(0, 30), name)
                 for _ in range(2)
@@ -329,6 +409,9 @@ class Play:
         for moment, name in sorted(moments):
             await anyio.sleep_until(began + moment)
             self._happen(name)
+            if name == "interrupt-twice":
+                await anyio.sleep(self.chance.choice((0, 0.01, 1)))
+                self._happen("interrupt")
 
     def _happen(self, name: str) -> None:
         self._note(name)
@@ -338,9 +421,16 @@ class Play:
             case "disk-full":
                 self.machine.full_until = anyio.current_time() + 20
             case "clock-jump":
-                self.machine.skew += self.chance.choice((-90_000, -3600, -5, 5, 3600))
-            case "interrupt":
-                self.machine.interrupt()
+                self._clock_moved = True
+                jump = self.chance.choice(JUMPS)
+                self.machine.skew += jump
+                self._far |= abs(jump) >= SETTLES  # then no absence can be proved
+            case "suspend":
+                self._clock_moved = True
+                self.machine.slept += NIGHT
+            case "interrupt" | "interrupt-twice":
+                if self.machine.interrupt() > 1:
+                    self._leaving_since = anyio.current_time()
             case "second":
                 self._second_runner()
             case "foreign-twin":
@@ -367,6 +457,7 @@ class Play:
         tasks = list(self.tasks)
         async with connected(account, (1000, 1.0), world) as client:
             await first_contact(client, account, self._note)
+            await checks.prices(client, tasks, models, self._note)
             with Witnessed.open(self.folder, world) as journal:
                 journal.machine = self.machine
                 self._inside = True
@@ -375,7 +466,7 @@ class Play:
                 check_endpoint(tally, account)
                 await self._tidy(journal, tally, world)
                 missing = list(self._missing(tally))
-                terms = Terms(self.policy, self.limits, self.cap, "digest")
+                terms = self._terms(journal, world)
                 session = Session(
                     account, terms, client, journal, tally, self.observer, world
                 )
@@ -387,6 +478,23 @@ class Play:
             raise Violation(f"a bug: {runner.bugs[0]}")
         if runner.failure is not None:
             self._note(f"failure: {runner.failure}")
+
+    def _terms(self, journal: Journal, world: World) -> Terms:
+        policy, strikes = self.policy, self.swarm.strikes
+        if strikes("again"):
+            policy, self.oracle.again = replace(policy, again=True), True
+        until = None
+        if strikes("deadline"):
+            until = world.now() + timedelta(seconds=self.chance.uniform(0, 20))
+        return Terms(
+            policy,
+            self.limits,
+            self.cap,
+            "digest",
+            deadline=until,
+            session_cap=2 * PRICE if strikes("session-cap") else None,
+            carries_on=continued(journal.records, world.now()) is not None,
+        )
 
     async def _tidy(self, journal: Journal, tally: Tally, world: World) -> None:
         tasks, states = self.tasks, dict(tally.states)

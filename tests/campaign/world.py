@@ -52,6 +52,8 @@ class Machine:
         acknowledged: the highest record that somebody was told is durable.
         on_request: told of a submission's first byte (None) and of its whole body.
         steps: calls to disk and network in this process.
+        skew: how wrong somebody set the clock; slept: while nobody saw, seconds.
+        interrupts: signals that this process has had.
         calls: to the disk alone.
         spoil: may let such a call fail, by its number and name.
     """
@@ -65,9 +67,9 @@ class Machine:
         self.chance = chance
         self.disk = SimulatedDisk(root, self._interrupt)
         self.boots = 0
-        self.skew = 0.0
+        self.skew = self.slept = 0.0
         self.acknowledged = 0
-        self.steps = self.calls = 0
+        self.steps = self.calls = self.interrupts = 0
         self.spoil: Callable[[int, str], Twist] = lambda _call, _name: ""
         self.alarms: list[str] = []
         self.fuse = Fuse()
@@ -81,11 +83,13 @@ class Machine:
 
     def start(self, fuse: Fuse | None = None) -> World:
         """A new process; its fuse says when it dies."""
-        self.steps = self.calls = 0
+        self.steps = self.calls = self.interrupts = 0
+        self.signalled = None
         self.fuse = fuse or Fuse()
         self._death = anyio.Event()
         return World(
             now=self.now,
+            awake=self.awake,
             chance=random.Random(self.chance.random()),  # noqa: S311
             disk=self.disk,
             boot=f"boot-{self.boots}",
@@ -148,7 +152,12 @@ class Machine:
 
     def now(self) -> datetime:
         """The time of day, as wrong as somebody set it."""
-        return EPOCH + timedelta(seconds=anyio.current_time() + self.skew)
+        seconds = anyio.current_time() + self.slept + self.skew
+        return EPOCH + timedelta(seconds=seconds)
+
+    def awake(self) -> float:
+        """The clock that nobody sets, and that goes on in sleep."""
+        return anyio.current_time() + self.slept
 
     async def pause(self, seconds: float) -> None:
         """Wait, or die waiting."""
@@ -173,11 +182,21 @@ class Machine:
                 await self.pause(self.chance.choice((0, 0.001, 0.02)))
         return result
 
-    def interrupt(self) -> None:
-        """Ctrl-C, if anybody listens."""
-        if self.signalled is not None:
-            with suppress(anyio.ClosedResourceError, anyio.WouldBlock):
-                self.signalled.send_nowait(signal.SIGINT)
+    def interrupt(self) -> int:
+        """A signal, if anybody listens; how many this process has had.
+
+        The third is `os._exit`: here, death.
+        """
+        if self.signalled is None:
+            return 0
+        number = self.chance.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        self.interrupts += 1
+        if self.interrupts > 2:
+            self.die()
+            return self.interrupts
+        with suppress(anyio.ClosedResourceError, anyio.WouldBlock):
+            self.signalled.send_nowait(number)
+        return self.interrupts
 
     @contextmanager
     def signals(self, *_wanted: int) -> Iterator[MemoryObjectReceiveStream[int]]:
@@ -292,7 +311,7 @@ class Files(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """A clip, part of one, or trouble."""
         self._machine.step()
-        now = anyio.current_time()
+        now = self._machine.provider.now()
         if now > float(request.url.params.get("until", "0")):
             return httpx.Response(403)
         name = request.url.path.strip("/").removesuffix(".mp4")
