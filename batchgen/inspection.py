@@ -33,7 +33,7 @@ def inspect(document: Document, catalog: Catalog, *, live: bool) -> list[Finding
     if model is None:
         return []
     found = list(_Inspector(document, model, live=live).findings())
-    if isinstance(model, Outside):
+    if isinstance(model, Outside) and not model.checked:
         warning = unchecked(model.id, catalog)
         found.append(Origin(document, ("model",)).finding(warning))
     return found

@@ -8,6 +8,7 @@ import csv
 import re
 from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from io import StringIO
 
 from batchgen.errors import UsageError
@@ -20,18 +21,23 @@ _COMMA = re.compile(r"(?<!\\),")
 _SHORTEST_HASH = 8
 
 
-def selector(texts: Sequence[str], sheet: Callable[[str], str]) -> Choice:
+def selector(
+    texts: Sequence[str], sheet: Callable[[str], str], *, by_name: bool = False
+) -> Choice:
     """Read the flags; without any, everything is meant.
 
     Args:
         texts: what the flags say.
         sheet: from a file's name to its text, for `@FILE`.
+        by_name: sheets mean the names they list, whatever their hashes are; for a
+            sheet of another model's clips, see `hashes`.
 
     Raises:
         UsageError: a flag is empty or has no key before its `=`, or a sheet has
             neither a column `hash` nor `slug`.
     """
-    rules = [[_condition(part, sheet) for part in _COMMA.split(one)] for one in texts]
+    read = partial(_condition, sheet=sheet, by_name=by_name)
+    rules = [[read(part) for part in _COMMA.split(one)] for one in texts]
 
     def chosen(task: Task, status: str) -> bool:
         if not rules:
@@ -41,10 +47,27 @@ def selector(texts: Sequence[str], sheet: Callable[[str], str]) -> Choice:
     return chosen
 
 
-def _condition(text: str, sheet: Callable[[str], str]) -> Choice:
+def hashes(texts: Sequence[str], sheet: Callable[[str], str]) -> frozenset[str]:
+    """The short hashes of all sheets that list names as well; there may be none.
+
+    Where none of them is of a task, the sheets are of other clips with the same names,
+    such as the picks of a rehearsal.
+    """
+    parts = [part.strip() for one in texts for part in _COMMA.split(one)]
+    names = [part[1:] for part in parts if part.startswith("@")]
+    columns = [_columns(name, sheet(name)) for name in names]
+    return frozenset(
+        whole[:_SHORTEST_HASH]
+        for one in columns
+        if one.get("slug")
+        for whole in one.get("hash", ())
+    )
+
+
+def _condition(text: str, *, sheet: Callable[[str], str], by_name: bool) -> Choice:
     text = text.replace("\\,", ",").strip()
     if text.startswith("@"):
-        return _listed(text[1:], sheet(text[1:]))
+        return _listed(text[1:], sheet(text[1:]), by_name=by_name)
     key, equals, pattern = (part.strip() for part in text.partition("="))
     if not equals:
         key, pattern = "", key
@@ -72,17 +95,29 @@ def _matches(key: str, pattern: str) -> Choice:
             return lambda task, _: fnmatchcase(task.labels.get(key, "\0"), pattern)
 
 
-def _listed(name: str, text: str) -> Choice:
+def _listed(name: str, text: str, *, by_name: bool) -> Choice:
     """The tasks of a sheet such as the report's `picks.csv`, by hash, else by slug."""
+    columns = _columns(name, text)
+    if "hash" in columns and not (by_name and "slug" in columns):
+        return _hashed(columns["hash"])
+    return _named(columns["slug"])
+
+
+def _columns(name: str, text: str) -> dict[str, set[str]]:
+    """What a sheet lists under `hash` and under `slug`."""
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
     rows = list(csv.DictReader(StringIO(text)))
-    for column, pick in (("hash", _hashed), ("bg_hash", _hashed), ("slug", _named)):
-        if rows and column in rows[0]:
-            return pick({(row[column] or "").strip() for row in rows} - {""})
-    raise UsageError(
-        f"{name} lists no tasks: it needs a column `hash` or `slug`",
-        rule="bad-select",
-    )
+    found = {
+        column.removeprefix("bg_"): {(row[column] or "").strip() for row in rows} - {""}
+        for column in ("bg_slug", "slug", "bg_hash", "hash")
+        if rows and column in rows[0]
+    }
+    if not found:
+        raise UsageError(
+            f"{name} lists no tasks: it needs a column `hash` or `slug`",
+            rule="bad-select",
+        )
+    return found
 
 
 def _hashed(hashes: Collection[str]) -> Choice:

@@ -321,6 +321,11 @@ class Expansion:
         if not isinstance(model, Outside):
             return model.price.of(whole), int(whole.get("duration", 0))
         seconds = length(whole)
+        if model.price == Price():
+            message = f"nobody has quoted a price for {model.id}"
+            label = f"batchgen models {model.id} --refresh asks; or write `price`"
+            self._say(draft.origin.error("no-price", message, label))
+            return None
         if model.price.per_second is None or seconds is not None:
             return model.price.of({"duration": seconds}), int(seconds or 0)
         message = "this price is for a second, and this task has no `duration`"

@@ -258,7 +258,11 @@ class Variants:
         if found is None:
             mistake = unknown_model(shown(name), self.catalog)
             self.findings.append((origin / "model").finding(mistake))
-        elif isinstance(found, Outside) and name not in self._unchecked:
+        elif (
+            isinstance(found, Outside)
+            and not found.checked
+            and name not in self._unchecked
+        ):
             self._unchecked.add(str(name))
             warning = unchecked(found.id, self.catalog)
             self.findings.append((origin / "model").finding(warning))

@@ -40,6 +40,7 @@ tables wording matching inspection references shapes known
 keys templates task rescue
 scalars
 readers answers records
+refreshed
 outside
 models profile addresses
 variables ledger state statefile

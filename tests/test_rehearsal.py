@@ -13,6 +13,7 @@ from batchgen.models import catalog
 from batchgen.money import usd
 from batchgen.shapes import Lots, Rehearsal, count, distinct, rehearsal
 from batchgen.task import Task
+from conftest import Story
 
 MODELS = catalog()
 CAMPAIGN = Path(__file__).parent.parent / "manifests" / "spring-launch.yaml"
@@ -104,3 +105,42 @@ def test_one_question_for_each_model_length_and_sound() -> None:
         (3, True), (3, False), (4, True), (4, False),
     ]  # fmt: skip
     assert len(distinct(found, 3)) == 3
+
+
+def test_picks_of_a_rehearsal_are_bought_as_finals_by_name(story: Story) -> None:
+    manifest = story.manifest([f"picked boat {n}" for n in range(4)])
+    text = manifest.read_text("utf-8")
+    rows = "".join(f"  - {{id: p{n}, prompt: picked boat {n}}}\n" for n in range(4))
+    manifest.write_text(text[: text.index("prompts:")] + f"prompts:\n{rows}", "utf-8")
+    assert story.command("run", str(manifest), "--model", "kling-std").returncode == 0
+    run = f"{manifest.stem}.kling-std"
+    document = json.loads(story.command("status", run, "--json").stdout)
+    hashes = {task["slug"]: task["hash"] for task in document["tasks"]}
+    picks = story.root / "picks.csv"
+    lines = [f"{slug},{hashes[slug]},nice" for slug in ("p1", "p3")]
+    picks.write_text("\n".join(["slug,hash,note", *lines, ""]), encoding="utf-8")
+    # In the rehearsal itself the hashes are known, and nothing is said.
+    again = ("plan", str(manifest), "--model", "kling-std", "-s", f"@{picks}")
+    assert "[other-hashes]" not in story.command(*again).stderr
+    found = story.command("run", str(manifest), "--select", f"@{picks}")
+    assert found.returncode == 0, found.stderr
+    said = " ".join(found.stderr.split())
+    assert "so 2 tasks were chosen by name" in said
+    assert "[other-hashes]" in said
+    charged = [(row.prompt[-1], row.price) for row in story.till("picked ")]
+    std, final = usd("0.252"), usd("1.26")
+    assert sorted(charged, key=lambda one: (one[1], one[0])) == [
+        *((str(n), std) for n in range(4)),
+        ("1", final),
+        ("3", final),
+    ]
+
+
+def test_a_sheet_with_one_known_hash_is_never_read_by_name(story: Story) -> None:
+    manifest = story.manifest(["exact boat 0", "exact boat 1"])
+    one, two = story.tasks(manifest)
+    picks = story.root / "known.csv"
+    text = f"slug,hash\n{one.slug},{one.id}\n{two.slug},{'0' * 8}\n"
+    picks.write_text(text, encoding="utf-8")
+    found = story.command("plan", str(manifest), "-s", f"@{picks}", "--json")
+    assert json.loads(found.stdout)["counts"]["to_buy"] == 1

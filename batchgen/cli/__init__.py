@@ -275,7 +275,9 @@ def doctor(**flags: Any) -> int:
 
 
 @batchgen.command()
-@click.argument("name", required=False, metavar="[MODEL]")
+@click.argument("name", required=False, metavar="[MODEL]", shell_complete=_models)
+@click.option("--refresh", is_flag=True, help="Take the account's own list.")
+@click.option("-y", "--yes", is_flag=True, help="No question.")
 @_COMMON
 def models(**flags: Any) -> int:
     """Show what may be bought: models, fields, prices."""

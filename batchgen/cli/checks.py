@@ -9,7 +9,7 @@ from batchgen.client import Client
 from batchgen.errors import JournalError, Unavailable, UsageError
 from batchgen.events import AttemptAccepted
 from batchgen.models import Catalog, Price
-from batchgen.models.live import faults
+from batchgen.models.live import faults, used
 from batchgen.money import dollars
 from batchgen.records import Record
 from batchgen.shapes import Lot, Lots, Shape, distinct
@@ -42,8 +42,10 @@ async def schemas(
         if live is None:
             _unlisted(shape.model, warn, stop=not (written or _own(shape, lot, models)))
             continue
-        fault = next(faults(_used(shape, lot), live.schema), "")
-        if fault:
+        model = models.find(shape.model)
+        defaults = model.identity_defaults if model else {}
+        fields = used(_fields(shape, lot), defaults, live.schema)
+        for _, fault in faults(fields, live.schema):
             raise UsageError(
                 f"{shape.model} {fault} ({lot.first.slug})",
                 rule="absent-field",
@@ -52,7 +54,7 @@ async def schemas(
             )
 
 
-def _used(shape: Shape, lot: Lot) -> dict[str, object]:
+def _fields(shape: Shape, lot: Lot) -> dict[str, object]:
     fields = dict(shape.fields)
     return {**fields, "prompt": None} if "prompt" in lot.first.input else fields
 

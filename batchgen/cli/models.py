@@ -6,10 +6,11 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
-from batchgen.cli import exits
+from batchgen.cli import exits, settings
 from batchgen.cli.colour import say
+from batchgen.cli.order import known_models
 from batchgen.errors import UsageError
-from batchgen.models import DEFAULT_MODEL, Catalog, Model, Price, catalog
+from batchgen.models import DEFAULT_MODEL, Catalog, Model, Price
 from batchgen.money import Micros, dollars, plain
 from batchgen.spelling import listed, near
 
@@ -17,10 +18,22 @@ _WIDTH = 80
 _LENGTHS = (3, 5, 10, 15)  # seconds that people buy
 
 
-def models(*, name: str | None, as_json: bool, quiet: bool, verbose: bool) -> int:
+def models(
+    *,
+    name: str | None,
+    refresh: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
     """Show one model in detail, or all of them."""
     del verbose  # a name shows all there is
-    known = catalog()
+    if refresh:
+        from batchgen.cli.refresh import refresh as take  # noqa: PLC0415 - heavy
+
+        return take(name=name, yes=yes, as_json=as_json)
+    known = known_models(settings.read(), sandbox=False)
     shown = [*known] if name is None else [_model(name, known)]
     if as_json:
         exits.answer("models", 0, "done", models=[document(model) for model in shown])
@@ -123,6 +136,8 @@ def bounds(schema: Mapping[str, Any]) -> str:
 
 
 def _rate(price: Price) -> str:
+    if price == Price():
+        return "no price"
     if price.per_second is None:
         return f"{dollars(price.per_task or 0)} each"
     text = f"{dollars(price.per_second)} a second"

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from batchgen import known
+from batchgen import known, refreshed
+from batchgen.cli.colour import say
 from batchgen.cli.settings import Settings, fingerprint
 from batchgen.errors import ManifestError, UsageError
 from batchgen.events import ElementKnown
-from batchgen.findings import Finding
+from batchgen.findings import Finding, Place
 from batchgen.images import Album
 from batchgen.manifest import Manifest, load
 from batchgen.models import Catalog, Model, catalog
@@ -20,7 +21,7 @@ from batchgen.moves import PREVIOUS
 from batchgen.plan import Plan, Policy, Retry, change_of
 from batchgen.readers.nodes import Origin
 from batchgen.records import Record
-from batchgen.selector import selector
+from batchgen.selector import hashes, selector
 from batchgen.starts import days_of
 from batchgen.state import Status, TaskState, word
 from batchgen.tally import Tally
@@ -75,6 +76,7 @@ class Order:
     expansion: Expansion | None = None
     days: Days | None = None
     album: Album = field(default_factory=Album)
+    by_name: bool = False
 
     @property
     def model(self) -> Model:
@@ -84,7 +86,8 @@ class Order:
     @property
     def findings(self) -> list[Finding]:
         """Warnings and notes; complete after `survey`."""
-        return self.expansion.findings if self.expansion else []
+        found = self.expansion.findings if self.expansion else []
+        return [*found, self._by_name()] if self.by_name else found
 
     def survey(self, tally: Tally, policy: Policy, *, carries_on: bool = False) -> None:
         """Walk the expansion once: check it, choose from it, price it.
@@ -93,15 +96,27 @@ class Order:
 
         Raises:
             ManifestError: with everything that is wrong in the manifest.
+            UsageError: the selection means nothing.
         """
+        ours = self._walk(tally, policy, carries_on=carries_on)
+        if not (ours or self.by_name):
+            self.by_name = True
+            self._walk(tally, policy, carries_on=carries_on)
+        self._refuse_nothing(self.expansion.count if self.expansion else 0)
+
+    def _walk(self, tally: Tally, policy: Policy, *, carries_on: bool) -> bool:
+        """Everything above once; whether no sheet lists only hashes of others."""
         self.expansion = self._expansion()
         self.chosen, self.elements, self.known, self.plan = {}, {}, {}, Plan()
+        self.first = None
         digest = hashlib.sha256(repr(self._selection()).encode())
         slugs = _slugs(tally)
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
         group = axes[0] if axes else ""
         other = "(included)" if axes else "prompts"
-        meant = selector(self.flags.select, sheet)
+        meant = selector(self.flags.select, sheet, by_name=self.by_name)
+        listed = hashes(self.flags.select, sheet)
+        ours = not listed
         removed = dict(slugs)  # of a new run nothing has to be remembered here
         names = {task: slug for slug, task in slugs.items()}
         needed: set[str] = set()
@@ -122,6 +137,7 @@ class Order:
             removed.pop(task.slug, None)
             removed.pop(names.get(task.id, ""), None)
             used.update(task.elements)
+            ours = ours or task.id[:8] in listed
             digest.update(f"{task.id} {task.price}\n".encode())
             self.first_labels = self.first_labels or tuple(task.labels)
             status = word(tally.states.get(task.id, TaskState()))
@@ -143,9 +159,19 @@ class Order:
                 choose(task)
         self.chosen = {**self.elements, **self.chosen}
         self.expansion.verify()
-        self._refuse_nothing(self.expansion.count)
         self.plan.removed = tuple(removed)
         self.plan_id = digest.hexdigest()[:6]
+        return ours
+
+    def _by_name(self) -> Finding:
+        """Said whenever hashes are passed over: the same name may be another clip."""
+        return Finding(
+            Place(str(self.manifest.path), 0, 0, 0),
+            "other-hashes",
+            "no hash of the selection's sheet belongs to this plan (picks of a "
+            f"rehearsal, perhaps), so {len(self.chosen):,} tasks were chosen by name",
+            severity="warning",
+        )
 
     def _has(self, task: Task, tally: Tally, policy: Policy) -> bool:
         """Whether an earlier run made this element for the account."""
@@ -234,6 +260,18 @@ class Order:
         return (list(self.flags.select), self.flags.limit, *sheets)
 
 
+def known_models(settings: Settings, *, sandbox: bool) -> Catalog:
+    """The catalog with what this address's list said; the embedded sandbox has none."""
+    folder = refreshed.place(settings.config, settings.base_url)
+    if sandbox or not folder.is_dir():
+        return catalog()
+
+    def warn(text: str) -> None:
+        say(f"warning: {text}", err=True)
+
+    return refreshed.Refreshed(catalog(), folder, settings.base_url, warn)
+
+
 def place(path: Path, settings: Settings, flags: Flags) -> Order:
     """Read a manifest and find its run folder.
 
@@ -242,7 +280,7 @@ def place(path: Path, settings: Settings, flags: Flags) -> Order:
         UsageError: there is no such file, or the run has no name.
     """
     live = not (flags.sandbox or settings.loopback)
-    models = catalog()
+    models = known_models(settings, sandbox=flags.sandbox)
     if str(path) != "-" and not path.is_file():
         raise UsageError(f"there is no manifest {path}", rule="no-file")
     manifest = load(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
+
 from batchgen.errors import UsageError
 from batchgen.money import Micros, usd
 from batchgen.profile import LIVE_BASE_URL, is_loopback
@@ -24,6 +26,7 @@ class Settings:
         ceiling: of every budget, set by whoever owns the machine.
         proxy: for all requests.
         cache: the user's own folder for what may be lost.
+        config: the user's own folder for batchgen.
         environ: everything, for `${NAME}` in a manifest.
     """
 
@@ -34,6 +37,7 @@ class Settings:
     proxy: str | None = field(repr=False)
     cache: Path
     environ: Mapping[str, str] = field(repr=False)
+    config: Path = field(default_factory=lambda: Path(click.get_app_dir("batchgen")))
 
     @property
     def loopback(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchgen.models.canonical import TWINS
+from batchgen.models.canonical import TWINS, same
 
 _KEYS = ("type", "enum", "minimum", "maximum", "maxItems", "minItems", "default")
 _DEEPEST = 6
@@ -64,8 +64,25 @@ def _model(row: Any) -> Live | None:
         return None
 
 
-def faults(fields: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """What a live schema has against a request, one sentence each.
+def used(
+    body: Mapping[str, Any], defaults: Mapping[str, Any], schema: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A body without the defaults that a live schema lacks: they change nothing.
+
+    They are sent with every request, so nobody could leave them out.
+    """
+    known = schema["properties"]
+    return {
+        name: value
+        for name, value in body.items()
+        if name in known or not (name in defaults and same(value, defaults[name]))
+    }
+
+
+def faults(
+    fields: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """What a live schema has against a request: the field, and a sentence.
 
     Args:
         fields: name -> value; None for a value that does not matter here.
@@ -74,18 +91,19 @@ def faults(fields: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str
     known = schema["properties"]
     for name, value in fields.items():
         if name not in known:
-            yield f"has no field {name}: the service would drop it and charge"
+            says = f"has no field {name}: the service would drop it and charge"
+            yield name, says
         elif value is not None:
             choices = known[name].get("enum")
             meant = _spelled(value, known[name])
             if isinstance(choices, list) and not _among(meant, choices):
-                yield f"has no {name} {value} (it has {', '.join(map(str, choices))})"
+                yield name, f"has no {name} {value} (it has {_shown(choices)})"
             elif _beyond(value, known[name]):
                 low, high = known[name].get("minimum"), known[name].get("maximum")
-                yield f"takes no {name} {value} (it runs from {low} to {high})"
+                yield name, f"takes no {name} {value} (it runs from {low} to {high})"
     for name in schema.get("required") or ():
         if name not in fields:
-            yield f"needs the field {name}"
+            yield name, f"needs the field {name}"
 
 
 def _among(value: object, choices: list[Any]) -> bool:
