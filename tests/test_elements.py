@@ -125,6 +125,9 @@ def test_only_what_a_chosen_clip_shows_is_made(tmp_path: Path) -> None:
     assert [task.slug for task in order.tasks()] == ["element_Tumbler", "one"]
     order = order_of(tmp_path, CAMPAIGN, select=["none"])
     assert [task.slug for task in order.tasks()] == ["none"]
+    order = order_of(tmp_path, CAMPAIGN, select=["element_Lamp", "one"])
+    slugs = [task.slug for task in order.tasks()]
+    assert slugs == ["element_Lamp", "element_Tumbler", "one"]
     order = order_of(tmp_path, CAMPAIGN, limit=1)
     assert [task.slug for task in order.tasks()] == ["element_Tumbler", "both"]
     order = order_of(tmp_path, CAMPAIGN)

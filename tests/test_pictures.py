@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from batchgen import manifest, models, tasks
+from batchgen import manifest, models, report, tasks
 from batchgen.tasks import Expansion, Task, to_json
+from conftest import Story
 
 FEW = settings(
     max_examples=25,
@@ -174,3 +175,33 @@ def test_a_picture_is_its_content_not_its_name(
     [same] = made(tmp_path, text.format(f"deep/x{name}.png"))
     [edited] = made(tmp_path, text.format("other.png"))
     assert first.id == same.id != edited.id
+
+
+def test_an_edited_picture_is_a_changed_clip(story: Story, tmp_path: Path) -> None:
+    path = tmp_path / "pictured.yaml"
+    one, two = picture(tmp_path / "1.png", 1), picture(tmp_path / "2.png", 2)
+    path.write_text(
+        f"{START}budget: 9\nsettings: {{duration: 3}}\nprompts:\n"
+        "- {id: one, prompt: pictured one, image: 1.png}\n"
+        "- {id: two, prompt: pictured two, image: 2.png}\n"
+    )
+    assert story.command("run", str(path), "--yes").returncode == 0
+    assert counts(story, path) == {"done": 2}
+    picture(one, 200)
+    two.rename(tmp_path / "3.png")
+    path.write_text(path.read_text().replace("2.png", "3.png"))
+    assert counts(story, path) == {"changed": 1, "done": 1, "to_buy": 1}
+    # What was ordered is done, wherever its pictures are by now.
+    status = json.loads(story.command("status", "pictured", "--json").stdout)
+    assert [row["status"] for row in status["tasks"]] == ["done", "done"]
+    known = {task.id[:8] for task in as_bought(story, path)}
+    assert {row["hash"] for row in status["tasks"]} == known
+
+
+def counts(story: Story, path: Path) -> dict[str, int]:
+    found = json.loads(story.command("plan", str(path), "--json").stdout)
+    return {name: count for name, count in found["counts"].items() if count}
+
+
+def as_bought(story: Story, path: Path) -> list[Task]:
+    return list(report.known(story.replay(path)[1]))

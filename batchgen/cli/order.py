@@ -151,9 +151,10 @@ class Order:
             removed.pop(names.get(task.id, ""), None)
             digest.update(f"{task.id} {task.price}\n".encode())
             status = word(tally.states.get(task.id, TaskState()))
+            named = bool(self.flags.select) or task.ref not in used
+            alone = named and meant(task, status) and not self._full()
             if task.ref in needed and self._has(task, tally, policy):
                 continue
-            alone = task.ref not in used and meant(task, status) and not self._full()
             if task.ref in needed or alone:
                 self.elements[task.id] = None
                 choose(task)
