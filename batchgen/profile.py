@@ -58,6 +58,7 @@ class Profile:
         rate_pause: everybody waits so long after a 429 that names no time.
         settle_every: while a session buys, doubts are looked for so often.
         billing_every: while a session runs, billing is looked at so often.
+        drain: after SIGTERM or SIGHUP paid clips are waited for so long.
         retention: what is older is no longer in the history.
         bytes_per_second: of a clip; what free disk is judged by.
         loopback: downloads may come from 127.0.0.1 over plain http.
@@ -82,6 +83,7 @@ class Profile:
     loopback: bool
     settle_every: float = 120.0
     billing_every: float = 300.0
+    drain: float = 20.0
     retention: float = 7 * 86_400.0
     backoff_first: float = 1.0
     backoff_longest: float = 60.0
@@ -127,6 +129,7 @@ SANDBOX = Profile(
     loopback=True,
     settle_every=2,
     billing_every=2,
+    drain=3,
     backoff_first=0.2,
     backoff_longest=5,
 )

@@ -257,7 +257,9 @@ class Runner:
 
     def stop(self, reason: str, message: str = "", number: int = 0) -> None:
         """Buy nothing more; what is paid is still collected."""
-        if self.stopped is None:
+        # A signal is told by the exit code, whatever had stopped the buying before.
+        before = self.stopped.reason if self.stopped else None
+        if before is None or (number and before != reason):
             self.stopped = Stop(reason, message, number)
             self.stopping.set()
             if message:

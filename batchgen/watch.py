@@ -18,7 +18,6 @@ _LOOK = 0.5
 _HEARTBEAT = 1.0
 _CLOCK_LOOK = 30.0
 _JUMP = 2.0  # seconds; what a time service corrects by the way is less
-_DRAIN = 20.0  # after SIGTERM: then paid clips are left to the next session
 
 
 async def signals(
@@ -26,10 +25,14 @@ async def signals(
     tally: Tally,
     observer: Observer,
     world: World,
+    drain: float,
     *,
     task_status: TaskStatus[None],
 ) -> None:
     """First: buy nothing more. Second: leave now. Third: die at once.
+
+    Whoever sends SIGTERM or SIGHUP will not wait for hours: after `drain` seconds paid
+    clips are left to the next session.
 
     Started before the first record is written: Python's own KeyboardInterrupt could
     land between a write and its sync.
@@ -42,9 +45,10 @@ async def signals(
             async for number in received:
                 count += 1
                 if count == 1:
-                    runner.stop("interrupted", _farewell(tally), number)
-                    if number != signal.SIGINT:
-                        group.start_soon(_drain, runner)
+                    limit = None if number == signal.SIGINT else drain
+                    runner.stop("interrupted", _farewell(tally, limit), number)
+                    if limit is not None:
+                        group.start_soon(_drain, runner, limit)
                 elif count == 2:  # noqa: PLR2004
                     observer.notice("Leaving. Submissions under way are written down.")
                     runner.detach()
@@ -52,18 +56,19 @@ async def signals(
                     os._exit(128 + number)
 
 
-async def _drain(runner: Runner) -> None:
-    await anyio.sleep(_DRAIN)
+async def _drain(runner: Runner, limit: float) -> None:
+    await anyio.sleep(limit)
     runner.detach()
 
 
-def _farewell(tally: Tally) -> str:
+def _farewell(tally: Tally, limit: float | None) -> str:
     paid = sum(1 for _ in tally.in_flight())
     if not paid:
         return "Stopping. No paid clip is under way."
     clips = "clip is" if paid == 1 else "clips are"
+    wait = "waiting for them" if limit is None else f"waiting at most {limit:.0f} s"
     return (
-        f"Stopping. {paid} {clips} paid for and not yet on disk; waiting for them.\n"
+        f"Stopping. {paid} {clips} paid for and not yet on disk; {wait}.\n"
         "Ctrl-C again to leave now: the next run collects them at no extra cost."
     )
 

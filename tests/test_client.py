@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import anyio
+import httpcore
 import httpx
 import pytest
 
@@ -622,3 +623,29 @@ def test_a_pause_between_readings_stays_finite() -> None:
     trouble = Trouble(SANDBOX, World())
     pauses = [trouble.pause(Unavailable("503", http=503)) for _ in range(1100)]
     assert max(pauses) <= SANDBOX.backoff_longest
+
+
+class _Odd(httpcore.AsyncNetworkBackend, httpcore.AsyncNetworkStream):
+    """A network that breaks in a way that no library knows."""
+
+    async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        return self
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        del buffer, timeout
+        raise RuntimeError("nobody foresaw this")
+
+    async def aclose(self) -> None:
+        pass
+
+    def get_extra_info(self, info: str) -> Any:
+        del info
+
+
+async def test_what_nobody_foresaw_is_a_doubt_like_any_other() -> None:
+    """Else it would be no doubt to the breaker, and go on and on."""
+    async with Client.connect(
+        "http://127.0.0.1:9", KEY, pace=Pace(None, 1), now=lambda: NOW, network=_Odd()
+    ) as api:
+        with pytest.raises(Uncertain, match="nobody foresaw"):
+            await api.submit(MODEL, BODY)

@@ -16,7 +16,7 @@ import click
 from batchgen import __version__
 from batchgen.money import Micros, usd
 
-_INTERRUPTED = 130
+_INTERRUPTED = (129, 130, 143)
 
 
 class Usd(click.ParamType[Micros]):
@@ -356,7 +356,7 @@ def sandbox(**flags: Any) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     code = call(sys.argv[1:] if arguments is None else arguments)
-    if code == _INTERRUPTED:
+    if code in _INTERRUPTED:
         # Two signals in a row can leave a thread that waits for a loop that is gone,
         # and Python would wait for the thread. All is written by now.
         for stream in (sys.stdout, sys.stderr):

@@ -51,6 +51,7 @@ from batchgen.scalars import Rate
 from batchgen.starts import continued, deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
+from batchgen.tasks import Task
 from batchgen.world import World
 
 
@@ -321,7 +322,11 @@ class _Run:
         for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
         if runner.failure is not None:
-            raise runner.failure
+            if runner.stopped is None or not runner.stopped.signal:
+                raise runner.failure
+            # Whoever sent a signal asks whether it was heard.
+            _tell(f"error: {runner.failure} [{runner.failure.rule}]")
+            return self._ending(runner).exit
         return self._report(self._ending(runner))
 
     def _deadline(self, journal: Journal) -> tuple[datetime | None, str]:
@@ -403,19 +408,23 @@ class _Run:
             now=self._world.now(),
         )
         self._notify(document)
-        if self._wishes.as_json:
-            click.echo(report.to_json(document))
-        else:
-            text = report.end_text(
-                document, tasks, self._tally, command=self._command()
-            )
-            say(text, nl=False)
+        try:
+            self._sum_up(document, tasks)
+        except BrokenPipeError:
+            sys.stdout = None  # nobody reads it; how the run ended does not change
         results.illustrate(
             self._order.folder, document, tasks, self._tally, self._world.now
         )
         if self._wishes.open_page:
             results.show(self._order.folder)
         return ending.exit
+
+    def _sum_up(self, document: report.Summary, tasks: Sequence[Task]) -> None:
+        if self._wishes.as_json:
+            click.echo(report.to_json(document))
+            return
+        text = report.end_text(document, tasks, self._tally, command=self._command())
+        say(text, nl=False)
 
     def tell_of(self, error: BatchgenError) -> None:
         """Give notice of an ending that leaves no summary, if it is not a mistake."""

@@ -17,7 +17,7 @@ from batchgen.billing import overdue
 from batchgen.cli.settings import fingerprint
 from batchgen.client import Client
 from batchgen.downloads import open_http
-from batchgen.errors import ApiError, JournalError, Unavailable
+from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
 from batchgen.events import Event, SessionOpened
 from batchgen.journal import Journal
 from batchgen.models import Catalog
@@ -154,7 +154,7 @@ class Session:
             ending: exit code and reason of a runner that has ended.
 
         Raises:
-            StoreError: the state file cannot be written.
+            StoreError: the state file cannot be written from the start.
         """
         with open_http(transport=self.world.files) as files:
             recorder = Recorder(self.journal, self.tally, self.observer)
@@ -167,7 +167,12 @@ class Session:
             self._tell_of_refunds()
             async with anyio.create_task_group() as group:
                 await group.start(
-                    signals, runner, self.tally, self.observer, self.world
+                    signals,
+                    runner,
+                    self.tally,
+                    self.observer,
+                    self.world,
+                    self.account.profile.drain,
                 )
                 group.start_soon(silence, runner, self.client, self.account.profile)
                 group.start_soon(heartbeat, self.tally, self.observer)
@@ -178,7 +183,10 @@ class Session:
                 await runner.run(self._opening(), found, tasks)
                 group.cancel_scope.cancel()
         if runner.failure is None:
-            await runner.close(*ending(runner))
+            try:
+                await runner.close(*ending(runner))
+            except StoreError as error:
+                runner.failure = error
         self.observer.close()
         return runner
 
