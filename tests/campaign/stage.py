@@ -41,6 +41,7 @@ from batchgen.recorder import Recorder
 from batchgen.repairs import judge, rescued, write_import
 from batchgen.report import exit_code
 from batchgen.runner import Runner
+from batchgen.shapes import Lots, count
 from batchgen.starts import continued
 from batchgen.state import Status
 from batchgen.tally import Tally
@@ -457,7 +458,10 @@ class Play:
         tasks = list(self.tasks)
         async with connected(account, (1000, 1.0), world) as client:
             await first_contact(client, account, self._note)
-            await checks.prices(client, tasks, models, self._note)
+            lots: Lots = {}
+            for task in tasks:
+                count(lots, task)
+            await checks.prices(client, lots, models, self._note, written=False)
             with Witnessed.open(self.folder, world) as journal:
                 journal.machine = self.machine
                 self._inside = True
