@@ -123,7 +123,10 @@ class Refreshed(Catalog):
         if known is None:
             return None
         properties = {**known.schema["properties"]}
-        properties |= {field: {} for field in entry.live.fields}
+        pictured = {path[0] for path in known.media}
+        properties |= {
+            field: {} for field in entry.live.fields if field not in pictured
+        }
         schema = {**known.schema, "properties": properties}
         fields = {key: getattr(known, key) for key in _GIVEN}
         fields |= {"title": entry.live.title, "kind": entry.live.kind}

@@ -177,6 +177,16 @@ def test_a_picture_is_its_content_not_its_name(
     assert first.id == same.id != edited.id
 
 
+def test_a_model_outside_the_catalog_takes_pictures_too(tmp_path: Path) -> None:
+    picture(tmp_path / "fox.gif")
+    text = (
+        "model: vendor/other/image-to-video\nprice: { per_task: 1 }\n"
+        "prompts: [{ prompt: A, image: fox.gif, images: [fox.gif] }]"
+    )
+    [task] = made(tmp_path, text)
+    assert [task.input["image"]] == task.input["images"] == list(task.files)
+
+
 def test_an_edited_picture_is_a_changed_clip(story: Story, tmp_path: Path) -> None:
     path = tmp_path / "pictured.yaml"
     one, two = picture(tmp_path / "1.png", 1), picture(tmp_path / "2.png", 2)
