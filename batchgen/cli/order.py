@@ -122,6 +122,12 @@ class Order:
         needed: set[str] = set()
         used: set[str] = set()
 
+        def seen(task: Task) -> str:
+            removed.pop(task.slug, None)
+            removed.pop(names.get(task.id, ""), None)
+            digest.update(f"{task.id} {task.price}\n".encode())
+            return word(tally.states.get(task.id, TaskState()))
+
         def choose(task: Task) -> None:
             self.chosen[task.id] = None
             change = change_of(task, tally.states, slugs, policy)
@@ -134,23 +140,17 @@ class Order:
             self.plan.add(task, change, task.labels.get(group, other), before)
 
         for task in self.expansion:
-            removed.pop(task.slug, None)
-            removed.pop(names.get(task.id, ""), None)
+            status = seen(task)
             used.update(task.elements)
             ours = ours or task.id[:8] in listed
-            digest.update(f"{task.id} {task.price}\n".encode())
             self.first_labels = self.first_labels or tuple(task.labels)
-            status = word(tally.states.get(task.id, TaskState()))
             if not meant(task, status) or self._full():
                 continue
             needed.update(task.elements)
             self.first = self.first or task
             choose(task)
         for task in self.expansion.elements:
-            removed.pop(task.slug, None)
-            removed.pop(names.get(task.id, ""), None)
-            digest.update(f"{task.id} {task.price}\n".encode())
-            status = word(tally.states.get(task.id, TaskState()))
+            status = seen(task)
             named = bool(self.flags.select) or task.ref not in used
             alone = named and meant(task, status) and not self._full()
             if task.ref in needed and self._has(task, tally, policy):
