@@ -268,6 +268,11 @@ def test_an_answer_that_waited_for_the_machine_to_wake_up_tells_no_time() -> Non
     assert found == [""] * 6
 
 
+def test_a_clip_that_another_one_was_told_is_not_absent() -> None:
+    odd = {"write-kept": 0.5, "wrong-id": 0.3}
+    assert seen(odd, 20) == ""
+
+
 def test_lines_that_a_dying_session_printed_can_be_pasted() -> None:
     odd = dict.fromkeys(("disk-full", "paste", "crash", "power-loss"), 1.0)
     assert seen(odd, 12) == ""

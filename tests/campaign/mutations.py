@@ -248,9 +248,24 @@ MUTATIONS = (
     Mutation(
         "one look",
         "settle.py",
-        "            if doubt in before.missing\n            and not doubt.taken\n",
-        "            if not doubt.taken\n",
+        "            if doubt in before.missing\n            and doubt in soon\n",
+        "            if doubt in soon\n",
         RECONCILE,
+    ),
+    Mutation(
+        "what another clip was told is absent",
+        "settle.py",
+        "for one in found.missing if one.fingerprint not in taken]",
+        "for one in found.missing]",
+        "tests/test_simulation.py::test_a_clip_that_another_one_was_told_is_not_absent",
+    ),
+    Mutation(
+        "an answer from before the sleep",
+        "client.py",
+        "        slack = max(slack, (self._now() - day).total_seconds())\n",
+        "",
+        "tests/test_simulation.py::"
+        "test_an_answer_that_waited_for_the_machine_to_wake_up_tells_no_time",
     ),
     Mutation(
         "absent though taken",
