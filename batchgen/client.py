@@ -269,17 +269,30 @@ class Client:
         Raises:
             Unavailable: it cannot be read whole.
         """
+        found = await self._billing({"prediction_uuids": list(predictions)})
+        return {whose: bill for whose, bill in found.items() if whose in predictions}
+
+    async def billed(
+        self, model: str, since: datetime, until: datetime
+    ) -> dict[str, Bill]:
+        """What billing shows of a model between two moments, whoever bought it.
+
+        Raises:
+            Unavailable: it cannot be read whole.
+        """
+        return await self._billing(
+            {
+                "model_uuid": model,
+                "start_time": _iso(since),
+                "end_time": _iso(until),
+            }
+        )
+
+    async def _billing(self, question: Mapping[str, Any]) -> dict[str, Bill]:
         rows: dict[str, tuple[str, str, Micros]] = {}
         for page in range(1, _MOST_PAGES + 1):
-            data = await self._read(
-                "POST",
-                "billings/search",
-                {
-                    "page": page,
-                    "page_size": _PAGE,
-                    "prediction_uuids": list(predictions),
-                },
-            )
+            paged = {"page": page, "page_size": _PAGE, **question}
+            data = await self._read("POST", "billings/search", paged)
             rows.update(_bill_rows(data))
             if not data.get("has_more"):
                 break
@@ -287,8 +300,6 @@ class Client:
             raise Unavailable(f"the billing has over {_MOST_PAGES} pages")
         bills: dict[str, Bill] = {}
         for prediction_id, kind, price in rows.values():
-            if prediction_id not in predictions:
-                continue
             bill = bills.get(prediction_id, Bill())
             charged = price if kind == "deduct" else 0
             refunded = price if kind == "refund" else 0

@@ -20,7 +20,7 @@ notify progress posters
 report
 watch
 runner
-buyer billing
+buyer billing statement
 courier
 audit settle feed engines perform
 moves repairs space

@@ -197,6 +197,7 @@ def run(**flags: Any) -> int:
 @click.argument("run_name", required=False, metavar="[RUN]", shell_complete=_runs)
 @_SELECT
 @click.option("-w", "--watch", is_flag=True, help="Look again until it ends.")
+@click.option("--statement", is_flag=True, help="Beside the service's billing.")
 @_COMMON
 def status(**flags: Any) -> int:
     """Show where a run stands, or all of them."""

@@ -107,16 +107,15 @@ class Order:
     def _walk(self, tally: Tally, policy: Policy, *, carries_on: bool) -> bool:
         """Everything above once; whether no sheet lists only hashes of others."""
         self.expansion = self._expansion()
-        self.chosen, self.elements, self.known, self.plan = {}, {}, {}, Plan()
-        self.first = None
+        self.chosen, self.elements, self.known = {}, {}, {}
+        self.plan, self.first = Plan(), None
         digest = hashlib.sha256(repr(self._selection()).encode())
         slugs = _slugs(tally)
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
         group = axes[0] if axes else ""
         other = "(included)" if axes else "prompts"
         meant = selector(self.flags.select, sheet, by_name=self.by_name)
-        listed = hashes(self.flags.select, sheet)
-        ours = not listed
+        ours = not (listed := hashes(self.flags.select, sheet))
         removed = dict(slugs)  # of a new run nothing has to be remembered here
         names = {task: slug for slug, task in slugs.items()}
         needed: set[str] = set()

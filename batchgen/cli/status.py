@@ -40,6 +40,7 @@ def status(
     run_name: str | None,
     select: Sequence[str],
     watch: bool,
+    statement: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -47,10 +48,14 @@ def status(
     """Show one run, or a line for each."""
     outputs = settings.read().outputs
     if run_name is None:
-        if select or watch:
+        if select or watch or statement:
             raise UsageError(f"say which run: {_known(outputs)}", rule="no-run")
         return _all(outputs, as_json=as_json)
     folder = folder_of(outputs, run_name)
+    if statement:
+        from batchgen.cli.statement import show  # noqa: PLC0415 - heavy
+
+        return show(folder, as_json=as_json)
     if watch and not as_json:
         return _watched(folder, select, verbose=verbose and not quiet)
     whole = _whole(folder, select)

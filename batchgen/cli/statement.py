@@ -1,0 +1,144 @@
+"""`batchgen status RUN --statement`: a run beside the service's bills. Only reads."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from batchgen import journal, terminal
+from batchgen.answers import when
+from batchgen.audit import spans
+from batchgen.cli import exits, settings
+from batchgen.cli.colour import say
+from batchgen.cli.session import Account, check_endpoint, connected, first_contact
+from batchgen.client import Bill, Client
+from batchgen.errors import ApiError, Unavailable, UsageError
+from batchgen.money import dollars, plain
+from batchgen.profile import Profile, profile_of
+from batchgen.records import Record
+from batchgen.statement import Row, Sums, statement, total
+from batchgen.tally import Tally
+from batchgen.world import World
+
+_AT_ONCE = 50
+_COLUMNS = {
+    "planned": "planned",
+    "charged": "charged",
+    "refunded": "refunded",
+    "refund_expected": "expected",
+    "kept": "kept",
+    "unexplained": "unexplained",
+}
+
+
+def show(folder: Path, *, as_json: bool) -> int:
+    """Ask billing and tell; the state file stays as it is.
+
+    Raises:
+        UsageError: there is no key.
+        ApiError: billing does not answer.
+    """
+    env = settings.read()
+    if not env.key:
+        raise UsageError(
+            "no API key",
+            rule="no-key",
+            advice="set WAVESPEED_API_KEY (or WAVESPEED_API_KEY_FILE)",
+        )
+    account = Account(env.base_url, env.key, profile_of(env.base_url), env.proxy)
+    records = journal.read(folder)
+    tally = Tally.of(records)
+    check_endpoint(tally, account)
+    rows = anyio.run(_ask, account, tally, records)
+    if as_json:
+        exits.answer("statement", 0, "done", **document(folder.name, rows))
+        return 0
+    for line in _lines(rows):
+        say(terminal.safe(line))
+    return 0
+
+
+async def _ask(account: Account, tally: Tally, records: Sequence[Record]) -> list[Row]:
+    pace = (account.profile.reads, 1.0)
+    async with connected(account, pace, World()) as client:
+        await first_contact(client, account, lambda text: say(text, err=True))
+        try:
+            return await gather(client, tally, records, account.profile)
+        except Unavailable as error:
+            raise ApiError(
+                f"the billing cannot be read: {error.message}",
+                http=error.http,
+                rule="no-billing",
+                advice="Nothing was changed. Not every key may look at billing.",
+            ) from error
+
+
+async def gather(
+    client: Client, tally: Tally, records: Sequence[Record], profile: Profile
+) -> list[Row]:
+    """The rows of a run: our predictions, and all of our models in our sessions.
+
+    Raises:
+        Unavailable: billing cannot be read whole.
+    """
+    ids = [
+        attempt.prediction
+        for state in tally.states.values()
+        for attempt in state.attempts
+        if attempt.prediction
+    ]
+    bills: dict[str, Bill] = {}
+    strangers: dict[str, str] = {}
+    now = when(client.service_time())
+    wide = timedelta(seconds=profile.accept_settle)
+    models = {state.planned.model for state in tally.states.values() if state.planned}
+    for model in sorted(models):
+        for since, until in spans(records, now) if now else ():
+            found = await client.billed(model, since - wide, until + wide)
+            strangers |= dict.fromkeys(found, model)
+            bills |= found
+    for first in range(0, len(ids), _AT_ONCE):
+        bills |= await client.bills(ids[first : first + _AT_ONCE])
+    return statement(tally, bills, strangers)
+
+
+def document(run: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """The statement as data; amounts are US dollars."""
+    shown = [
+        {
+            "prediction": row.prediction,
+            "model": row.model,
+            "slug": row.slug,
+            "attempt": row.attempt,
+            **_usd(row.sums),
+            "note": row.note,
+        }
+        for row in rows
+    ]
+    return {"run": run, "rows": shown, "total": _usd(total(rows))}
+
+
+def _usd(sums: Sums) -> dict[str, Decimal]:
+    return {f"{name}_usd": Decimal(plain(one)) for name, one in asdict(sums).items()}
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
+    """Rows that explain themselves are counted; the others are shown."""
+    widths = [max(12, len(head) + 2) for head in _COLUMNS.values()]
+    heads = zip(_COLUMNS.values(), widths, strict=True)
+    yield "".join(head.rjust(width) for head, width in heads)
+    yield f"{_amounts(total(rows), widths)}  total of {len(rows):,}"
+    for row in rows:
+        if row.note or row.sums.unexplained:
+            told = row.note or "unexplained"
+            yield f"{_amounts(row.sums, widths)}  {row.slug} {row.prediction} {told}"
+
+
+def _amounts(sums: Sums, widths: Sequence[int]) -> str:
+    amounts = asdict(sums).values()
+    cells = zip(amounts, widths, strict=True)
+    return "".join(dollars(amount).rjust(width) for amount, width in cells)
