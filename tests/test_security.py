@@ -7,13 +7,16 @@ import logging
 import os
 import re
 import shutil
+import socket
 import ssl
 import stat
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,8 +24,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_client import Server, client, reply, sends
+from test_report_page import book, task, written
+from test_report_page import story as story_of
 
-import batchgen
+import batchgen.client
 from batchgen.answers import Answer, accepted, read
 from batchgen.cli.exits import fail
 from batchgen.cli.settings import key_note
@@ -95,6 +100,7 @@ CONTROLS: dict[str, list[str]] = {
         "test_downloads::test_a_slow_body_is_given_up_after_a_minute",
         "test_downloads::test_a_silent_body_is_given_up_after_half_a_minute",
         "test_downloads::test_more_than_two_gibibytes_are_no_clip",
+        "test_security::test_a_flood_of_interim_answers_is_a_doubt",
         f"test_http_matrix::{CELLS}",
     ],
     "D11 decompression": ["test_downloads::test_what_is_no_clip_leaves_nothing"],
@@ -102,6 +108,12 @@ CONTROLS: dict[str, list[str]] = {
         "test_report::test_a_cell_that_could_be_a_formula_is_text",
         "test_report::test_every_physical_line_of_a_cell_is_text",
         "test_report::test_no_cell_of_the_sheet_can_be_a_formula",
+    ],
+    "D13 HTML injection": [
+        "test_security::test_no_payload_is_markup_in_the_report",
+        "test_report_page::test_texts_from_outside_are_text",
+        "test_report_page::test_only_the_one_script_may_run_and_nothing_may_load",
+        "test_browser::test_every_clip_is_shown_once",
     ],
     "D14 terminal escapes": [
         "test_report::test_nothing_in_a_safe_text_is_obeyed",
@@ -148,7 +160,7 @@ CONTROLS: dict[str, list[str]] = {
         "test_records::test_a_line_of_64_kib_fits_and_one_byte_more_does_not",
     ],
 }
-"""Threat by threat, as in the design; D13 waits for a report that is HTML."""
+"""Threat by threat, as in the design."""
 
 
 def functions(module: str) -> set[str]:
@@ -162,7 +174,7 @@ def test_each_threat_points_to_tests_that_are_there() -> None:
     missing = [f"{file}::{name}" for file, name in named if name not in functions(file)]
     assert missing == []
     numbers = {int(re.findall(r"D(\d+)", row)[0]) for row in CONTROLS}
-    assert numbers == set(range(1, 26)) - {13}
+    assert numbers == set(range(1, 26))
 
 
 # D1, D4
@@ -417,6 +429,74 @@ def test_no_answer_is_anything_but_a_doubt_unless_it_has_an_id(
 ) -> None:
     with pytest.raises(Uncertain):
         accepted(Answer(http, {}, body))
+
+
+# D10
+
+
+@pytest.mark.anyio
+async def test_a_flood_of_interim_answers_is_a_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def flood(peer: socket.socket, request: bytes) -> None:
+        del request
+        while True:  # until the other side hangs up
+            peer.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" * 100)
+
+    monkeypatch.setattr(batchgen.client, "_SUBMIT_DEADLINE", 0.5)
+    with Server(flood) as server:
+        async with client(server.url) as api:
+            with pytest.raises(Uncertain) as caught:
+                await api.submit("m", {})
+    assert caught.value.phase in ("no answer", "body incomplete")
+    assert server.posts == 1
+
+
+# D13
+
+PAYLOADS = (
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "]]><svg/onload=alert(1)>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "<style>@import '//evil.test'</style>",
+    "<base href=//evil.test/>",
+    "<meta http-equiv=refresh content='0;url=//evil.test'>",
+    "{{ 7 * 7 }}{% for x in y %}",
+    "javascript:alert(1)",
+    "</title></noscript><b>bold",
+    "\u2028\u2029<x>",
+    "\0<x>",
+)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_no_payload_is_markup_in_the_report(payload: str) -> None:
+    def skeleton(text: str) -> list[str]:
+        found = Skeleton()
+        found.feed(page_of(text))
+        return found.tags
+
+    def page_of(text: str) -> str:
+        one = replace(task(1, "x", text, note=text), slug=text)
+        return written(book([one], story_of(one, "moderation"), run=text))
+
+    assert skeleton(payload) == skeleton("harmless")
+
+
+class Skeleton(HTMLParser):
+    """Tags and names of attributes of a page, as a reader sees them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(f"{tag} {sorted(name for name, _ in attrs)}")
+        links = [value or "" for name, value in attrs if name in ("href", "src")]
+        assert not any(link.startswith(("javascript:", "//")) for link in links)
 
 
 # D15, D16
