@@ -18,6 +18,7 @@ from batchgen.events import (
     AttemptStarted,
     AttemptUncertain,
     Event,
+    MediaUploaded,
     SessionOpened,
     TaskPlanned,
     Window,
@@ -519,3 +520,31 @@ async def test_a_clock_set_in_a_session_that_died_does_not_move_its_window(
 async def test_what_the_history_no_longer_keeps_is_not_absent(tmp_path: Path) -> None:
     """The service forgets after seven days."""
     assert await settled(tmp_path, clock=8 * 86_400) == []
+
+
+CAT_PICTURE = "sha256:" + "c" * 64
+SHOWN = {**CAT, "image": "https://cdn.example/cat.jpg"}
+WITH_PICTURE: tuple[Event, ...] = (
+    MediaUploaded(ref=CAT_PICTURE, url=SHOWN["image"], until=iso(at(9))),
+    LOST[0].model_copy(update={"input": {**CAT, "image": CAT_PICTURE}}),
+    *LOST[1:],
+)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (SHOWN, ["AttemptAccepted"]),
+        # The service may keep a picture under an address of its own: no proof.
+        ({**CAT, "image": "https://elsewhere.example/1"}, []),
+        ({**DOG, "image": "https://elsewhere.example/1"}, ["AttemptAbsent"]),
+        (DOG, ["AttemptAbsent"]),
+    ],
+    ids=["ours", "perhaps ours", "another prompt", "without a picture"],
+)
+async def test_a_lost_clip_of_a_picture_is_found_by_our_address_alone(
+    tmp_path: Path, body: Mapping[str, Any], found: list[str]
+) -> None:
+    listed = row("p", 0.5, body)
+    assert await settled(tmp_path, listed, events=WITH_PICTURE) == found

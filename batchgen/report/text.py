@@ -95,12 +95,17 @@ def _money(ending: _Ending) -> Iterator[str]:
     more = f", and {dollars(doubt)} uncertain, which counts as spent" if doubt else ""
     yield f"  spent      {spent(ending.document)}{more}"
     if ledger.refundable:
-        failed = counts["failed"]
+        failed = counts["failed"] if not _failed_for_nothing(ending) else 0
         whose = clips(failed, "failed") if failed else "failed attempts"
         yield (
             f"  refund     {dollars(ledger.refundable)} expected for {whose} "
             f"({ending.service} returns failed charges within about 3 h)"
         )
+
+
+def _failed_for_nothing(ending: _Ending) -> bool:
+    """Whether a clip failed that was never bought, for want of its element."""
+    return any(one["kind"] == "element" for one in ending.document["failed"])
 
 
 def problems(failed: Sequence[Failure]) -> Iterator[str]:
