@@ -245,7 +245,7 @@ def quote(
     expansion = order.expansion
     axes = expansion.axes if expansion else ()
     edited = {edit.after.id for edit in order.plan.edits if edit.after}
-    wanted = order.chosen.keys() - edited
+    wanted = order.chosen.keys() - order.elements.keys() - edited
     done = sum(
         tally.ledger.cost(task, len(state.attempts))
         for task, state in tally.states.items()
