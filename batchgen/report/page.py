@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from batchgen.money import dollars, usd
-from batchgen.report.book import Axes, Book, Clip, axes
+from batchgen.report.book import REMOVED, Axes, Book, Clip, axes
 from batchgen.report.charts import Chart, charts
 from batchgen.report.troubles import Trouble, troubles
 from batchgen.report.words import clips as counted
@@ -90,9 +90,9 @@ def _facts(book: Book) -> Iterator[tuple[str, str]]:
     if seconds and cost:
         yield "price", f"{dollars(cost // seconds)} a second of video, as charged"
     if book.elements:
-        made = sum(one.status == "done" for one in book.elements)
+        stands = [one.status for one in book.elements if one.status != REMOVED]
         spent = dollars(sum(one.cost for one in book.elements))
-        yield "elements", f"{made} of {len(book.elements)} made, {spent}"
+        yield "elements", f"{stands.count('done')} of {len(stands)} made, {spent}"
     yield "bought at", session.endpoint if session else ""
     yield "bought with", session.tool if session else ""
     yield "started", book.summary["started_at"].replace("T", " ").rstrip("Z")
