@@ -103,6 +103,11 @@ def test_a_statement_of_a_real_run_reads_and_writes_nothing(tmp_path: Path) -> N
         story = Story(tmp_path, addresses.api, tmp_path / "sandbox")
         manifest = story.manifest(["bill boat 0", "bill boat 1"])
         assert story.command("run", str(manifest)).returncode == 1
+        left = json.loads((story.folder(manifest) / "statement.json").read_text())
+        assert left["total"]["charged_usd"] == 2.52
+        sheet = (story.folder(manifest) / "statement.csv").read_text("utf-8")
+        assert sheet.startswith("prediction,model,slug,attempt,planned_usd,")
+        assert len(sheet.splitlines()) == 3
         state = (story.folder(manifest) / "state.jsonl").read_bytes()
         found = story.command("status", manifest.stem, "--statement", "--json")
         assert found.returncode == 0, found.stderr
@@ -126,6 +131,7 @@ def test_where_billing_cannot_be_read_it_says_so(tmp_path: Path) -> None:
         story = Story(tmp_path, addresses.api, tmp_path / "sandbox")
         manifest = story.manifest(["mute bill 0"])
         assert story.command("run", str(manifest)).returncode == 0
+        assert not (story.folder(manifest) / "statement.json").exists()
         found = story.command("status", manifest.stem, "--statement")
     assert found.returncode == 4
     assert "the billing cannot be read" in found.stderr

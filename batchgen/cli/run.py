@@ -14,7 +14,7 @@ import anyio
 import click
 
 from batchgen import moves, report
-from batchgen.cli import checks, exits, question, results, settings
+from batchgen.cli import checks, exits, question, results, settings, statement
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
 from batchgen.cli.order import (
@@ -319,6 +319,8 @@ class _Run:
                     self._ending,
                 )
                 self._order.remember(self._tally, self._world.now())
+            if runner.failure is None and runner.stopped is None:
+                await statement.leave(client, self._order.folder, account.profile)
         for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
         if runner.failure is not None:

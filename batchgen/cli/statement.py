@@ -1,9 +1,12 @@
 """`batchgen status RUN --statement`: a run beside the service's bills. Only reads."""
 
+import csv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import anyio
 from batchgen import journal, terminal
 from batchgen.answers import when
 from batchgen.audit import spans
-from batchgen.cli import exits, settings
+from batchgen.cli import exits, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.session import Account, check_endpoint, connected, first_contact
 from batchgen.client import Bill, Client
@@ -20,11 +23,13 @@ from batchgen.errors import ApiError, Unavailable, UsageError
 from batchgen.money import dollars, plain
 from batchgen.profile import Profile, profile_of
 from batchgen.records import Record
+from batchgen.report import to_json
 from batchgen.statement import Row, Sums, statement, total
 from batchgen.tally import Tally
 from batchgen.world import World
 
 _AT_ONCE = 50
+_PATIENCE = 30.0  # seconds at the end of a run
 _COLUMNS = {
     "planned": "planned",
     "charged": "charged",
@@ -104,6 +109,28 @@ async def gather(
     for first in range(0, len(ids), _AT_ONCE):
         bills |= await client.bills(ids[first : first + _AT_ONCE])
     return statement(tally, bills, strangers)
+
+
+async def leave(client: Client, folder: Path, profile: Profile) -> None:
+    """Write `statement.json` and `statement.csv`; a silent billing leaves none.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    records = journal.read(folder, lambda _: None)
+    rows: list[Row] | None = None
+    with anyio.move_on_after(_PATIENCE), suppress(Unavailable):
+        rows = await gather(client, Tally.of(records), records, profile)
+    if rows is None:
+        return
+    told = document(folder.name, rows)
+    head = {"schema": "batchgen.statement/1"}
+    results.publish(folder / "statement.json", to_json(head | told) + "\n")
+    text = StringIO()
+    writer = csv.DictWriter(text, told["rows"][0] if rows else ["prediction"])
+    writer.writeheader()
+    writer.writerows(told["rows"])
+    results.publish(folder / "statement.csv", text.getvalue())
 
 
 def document(run: str, rows: Sequence[Row]) -> dict[str, Any]:
