@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import timedelta
+from pathlib import Path
 
 import anyio
 
@@ -79,7 +80,9 @@ class Courier:
         try:
             url = await self._perform.upload(ref, path)
         except Refused as no:
-            self._refused[ref] = f"{path} is not taken (HTTP {no.http}): {no.message}"
+            # By its name alone: the state file goes places where our folders do not.
+            name = Path(path).name
+            self._refused[ref] = f"{name} is not taken (HTTP {no.http}): {no.message}"
             return
         except KeyRejected:
             raise

@@ -182,7 +182,7 @@ class Local:
                     except Unavailable as error:
                         last = error.message
                         await anyio.sleep(trouble.pause(error))
-        raise Unavailable(f"{path} cannot be uploaded: {last}")
+        raise Unavailable(f"{Path(path).name} cannot be uploaded: {last}")
 
     async def _await(self, step: Await) -> TaskEvent:
         """Look again and again, stretching, until it ends.

@@ -156,6 +156,8 @@ async def test_a_picture_goes_up_once_and_its_address_is_sent(stages: Any) -> No
     assert len(charges) == 5
     assert all(body["image"].startswith("http://127.0.0.1:") for body in charges)
     assert len({body["image"] for body in charges}) == 2
+    state_file = stage.story.folder(stage.manifest) / "state.jsonl"
+    assert str(stage.folder) not in state_file.read_text(encoding="utf-8")
     for state in tally.states.values():
         assert state.planned
         assert state.planned.input["image"] in (cat[0], dog[0])
@@ -185,7 +187,7 @@ async def test_a_picture_that_is_refused_fails_its_tasks_for_nothing(
     assert tally.ledger.committed == 0
     trouble = tally.states[tasks[0].id].trouble
     assert trouble is not None
-    assert "cat.png is not taken (HTTP 413)" in trouble.message
+    assert trouble.message.startswith("cat.png is not taken (HTTP 413)")
     assert stage.charges() == stage.uploads() == []
     again = Policy(retry=frozenset({"rejected"}))
     assert stage.words(await stage.run(tasks, policy=again), tasks) == ["done"] * 3
