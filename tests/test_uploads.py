@@ -1,6 +1,9 @@
 """Where a file is put, and what of ours goes along with it."""
 
 import json
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -9,9 +12,13 @@ import pytest
 from test_client import KEY, NOW, Server, reply
 
 from batchgen.client import Client
+from batchgen.downloads import open_http
 from batchgen.errors import Refused, Unavailable
 from batchgen.pace import Pace
+from batchgen.perform import KeyRejected, Local
+from batchgen.profile import SANDBOX
 from batchgen.uploads import Storage, address, ticket
+from batchgen.world import World
 
 HERE = "http://127.0.0.1:9/put?sig=secret"
 FOUND = "https://cdn.example/a.png"
@@ -177,3 +184,36 @@ async def test_a_definite_no_is_told_from_trouble(
         assert "secret" not in str(caught.value)
         if "put" in answers and error is Unavailable:
             assert getattr(caught.value, "http", None) is None  # not our key's fault
+
+
+async def bring(server: Server, folder: Path) -> str:
+    """Upload a picture the way a session does, with little endurance."""
+    path = folder / "a.png"
+    path.write_bytes(b"data")
+    hasty = replace(SANDBOX, endurance=0.5, backoff_first=0.01)
+    async with Client.connect(
+        server.url, KEY, pace=Pace(None, 1), now=lambda: NOW, loopback=True
+    ) as api:
+        with open_http() as files:
+            local = Local(api, files, hasty, folder, World())
+            return await local.upload(
+                f"sha256:{sha256(b'data').hexdigest()}", str(path)
+            )
+
+
+@pytest.mark.anyio
+async def test_trouble_is_borne_for_a_while_and_then_told(tmp_path: Path) -> None:
+    with Server(service(put=503)) as server:
+        with pytest.raises(Unavailable, match=r"^a\.png cannot be uploaded: 127\."):
+            await bring(server, tmp_path)
+        assert len(server.requests) > 4  # a new ticket each time
+
+
+@pytest.mark.anyio
+async def test_a_key_that_is_refused_for_uploads_is_told_as_such(
+    tmp_path: Path,
+) -> None:
+    with Server(service(tickets=401)) as server:
+        with pytest.raises(KeyRejected):
+            await bring(server, tmp_path)
+        assert len(server.requests) == 3
