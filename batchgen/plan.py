@@ -230,9 +230,11 @@ class Plan:
     grouped by their first label: clips, seconds, cost. `elements` are what clips show,
     and `made` are those of them to buy: how many, and their cost. `edits` name the
     tasks that are new, changed, renamed or tried again. `lots` are the tasks to buy by
-    what a price and a schema may depend on.
+    what a price and a schema may depend on. In `brief` no new task is an edit: a plan
+    of a million rows keeps nothing of each.
     """
 
+    brief: bool = False
     total: int = 0
     to_buy: int = 0
     seconds: int = 0
@@ -261,7 +263,7 @@ class Plan:
         if change in ("changed", "renamed"):
             cost = task.price if change == "changed" else 0
             self.edits.append(Edit(change, task.slug, cost, before, task))
-        elif change in ("new", "failed"):
+        elif change == "failed" or (change == "new" and not self.brief):
             self.edits.append(Edit(change, task.slug, task.price))
         if task.kind == "element":
             self._add_element(task, change)

@@ -40,6 +40,7 @@ class Flags:
     max_tasks: int = 10_000
     sandbox: bool = False
     model: str | None = None
+    brief: bool = False  # only the sums are wanted: nothing is kept of a new task
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Order:
     elements: dict[str, None] = field(default_factory=dict)
     known: dict[str, ElementKnown] = field(default_factory=dict)
     cache: Path | None = None
+    picked: int = 0
     plan_id: str = ""
     first: Task | None = None
     first_labels: tuple[str, ...] = ()
@@ -107,8 +109,10 @@ class Order:
     def _walk(self, tally: Tally, policy: Policy, *, carries_on: bool) -> bool:
         """Everything above once; whether no sheet lists only hashes of others."""
         self.expansion = self._expansion()
+        brief = self.flags.brief
         self.chosen, self.elements, self.known = {}, {}, {}
-        self.plan, self.first = Plan(), None
+        self.plan = Plan(brief=brief)
+        self.first, self.picked = None, 0
         digest = hashlib.sha256(repr(self._selection()).encode())
         slugs = _slugs(tally)
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
@@ -128,7 +132,9 @@ class Order:
             return word(tally.states.get(task.id, TaskState()))
 
         def choose(task: Task) -> None:
-            self.chosen[task.id] = None
+            self.picked += 1
+            if not brief or task.id in tally.states:
+                self.chosen[task.id] = None
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
                 change = "done"
@@ -169,7 +175,7 @@ class Order:
             Place(str(self.manifest.path), 0, 0, 0),
             "other-hashes",
             "no hash of the selection's sheet belongs to this plan (picks of a "
-            f"rehearsal, perhaps), so {len(self.chosen):,} tasks were chosen by name",
+            f"rehearsal, perhaps), so {self.picked:,} tasks were chosen by name",
             severity="warning",
         )
 
@@ -236,11 +242,11 @@ class Order:
         )
 
     def _full(self) -> bool:
-        return self.flags.limit is not None and len(self.chosen) >= self.flags.limit
+        return self.flags.limit is not None and self.picked >= self.flags.limit
 
     def _refuse_nothing(self, count: int) -> None:
         """A selection that means nothing is a slip, not an empty wish."""
-        if self.chosen or not (self.flags.select and count):
+        if self.picked or not (self.flags.select and count):
             return
         labels = sorted(self.first_labels)
         raise UsageError(

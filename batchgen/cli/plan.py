@@ -57,7 +57,8 @@ def plan(
 ) -> int:
     """Show the plan."""
     env = settings.read()
-    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model)
+    brief = not (as_tasks or verbose)
+    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model, brief)
     order = place(manifest, env, flags)
     records, now = journal.read(order.folder), World().now()
     tally = Tally.of(records)
