@@ -109,10 +109,7 @@ class Order:
     def _walk(self, tally: Tally, policy: Policy, *, carries_on: bool) -> bool:
         """Everything above once; whether no sheet lists only hashes of others."""
         self.expansion = self._expansion()
-        brief = self.flags.brief
-        self.chosen, self.elements, self.known = {}, {}, {}
-        self.plan = Plan(brief=brief)
-        self.first, self.picked = None, 0
+        self._forget()
         digest = hashlib.sha256(repr(self._selection()).encode())
         slugs = _slugs(tally)
         axes = [name for name, _ in self.expansion.axes if name != "prompt"]
@@ -133,7 +130,7 @@ class Order:
 
         def choose(task: Task) -> None:
             self.picked += 1
-            if not brief or task.id in tally.states:
+            if not self.flags.brief or task.id in tally.states:
                 self.chosen[task.id] = None
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
@@ -168,6 +165,12 @@ class Order:
         self.plan.removed = tuple(removed)
         self.plan_id = digest.hexdigest()[:6]
         return ours
+
+    def _forget(self) -> None:
+        """Begin a walk with nothing chosen."""
+        self.chosen, self.elements, self.known = {}, {}, {}
+        self.plan = Plan(brief=self.flags.brief)
+        self.first, self.picked = None, 0
 
     def _by_name(self) -> Finding:
         """Said whenever hashes are passed over: the same name may be another clip."""
