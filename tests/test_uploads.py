@@ -125,7 +125,8 @@ def service(*, tickets: int = 200, put: int = 200, form: int = 200) -> Any:
             status = put
         elif b"/media/uploads " in head:
             status, data = tickets, given(url=f"http://{host}/put?sig=secret")
-        peer.sendall(reply(status, {"code": status, "message": "m", "data": data}))
+        body = {"code": status, "message": "m", "data": data}
+        peer.sendall(reply(status, body, {"Connection": "close"}))
 
     return script
 
