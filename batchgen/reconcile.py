@@ -92,8 +92,8 @@ def judge(
     unclear: list[Doubt] = []
     for doubt in doubts:
         if doubt not in settled:
-            near = (row for row in free if _near(row, doubt, profile))
-            hidden = any(fingerprint(row) is None for row in near)
+            close = (row for row in free if near(row, doubt, profile))
+            hidden = any(fingerprint(row) is None for row in close)
             (unclear if hidden else missing).append(doubt)
     return Verdict(tuple(adopted), tuple(missing), tuple(unclear))
 
@@ -115,7 +115,7 @@ def _adoptions(
         equal = [
             doubt
             for doubt in waiting
-            if doubt.fingerprint == body and _near(row, doubt, profile)
+            if doubt.fingerprint == body and near(row, doubt, profile)
         ]
         if equal:
             waiting.remove(equal[0])
@@ -143,7 +143,8 @@ def _age(row: Prediction) -> tuple[bool, datetime]:
     return (created is None, created or datetime.max.replace(tzinfo=UTC))
 
 
-def _near(row: Prediction, doubt: Doubt, profile: Profile) -> bool:
+def near(row: Prediction, doubt: Doubt, profile: Profile) -> bool:
+    """Whether a listed prediction can be that attempt's by its model and time."""
     created = when(row.created_at)
     if row.model and row.model != doubt.model:
         return False

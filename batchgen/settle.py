@@ -1,6 +1,7 @@
 """What becomes of attempts whose fate nobody wrote down."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -22,7 +23,7 @@ from batchgen.events import (
 from batchgen.journal import Journal
 from batchgen.plan import Policy
 from batchgen.profile import Profile
-from batchgen.reconcile import Doubt, Verdict, judge, scan
+from batchgen.reconcile import Doubt, Verdict, judge, near, scan
 from batchgen.recorder import Recorder
 from batchgen.references import blurred, elements, pictures, unwire
 from batchgen.slots import Groups
@@ -35,6 +36,8 @@ Fingerprint = Callable[[str, Mapping[str, Any]], str]
 
 _AGREEING_SCANS = 2
 _LOOKS = 6
+_MOST_FETCHED = 20  # predictions looked at one by one in each look at the history
+_MOST_SHOWN = 20
 _LONGEST_PAUSE = 30.0
 # The service tells its time in whole seconds, so our estimate may be that much early.
 _LONGEST_WAIT = 3600.0  # seconds; beyond any settle time
@@ -95,6 +98,7 @@ class Settlement:
         self._compare = fingerprint
         self._world = world
         self.groups = Groups()
+        self._shown: set[tuple[str, int, frozenset[str]]] = set()
         # Two verdicts side by side could both settle one attempt.
         self._one_at_a_time = anyio.Lock()
 
@@ -220,15 +224,55 @@ class Settlement:
                 "the account's history cannot be read now; nothing in doubt was settled"
             )
             return None
-        found = judge(
-            doubts, listed, self._tally.owned, self._prints(doubts), self._profile
-        )
+        listed = await self._with_inputs(listed)
+        prints = self._prints(doubts)
+        found = judge(doubts, listed, self._tally.owned, prints, self._profile)
         taken = set(self._under_other_clips(listed))
         missing = [one for one in found.missing if one.fingerprint not in taken]
         unclear = [one for one in found.missing if one.fingerprint in taken]
+        taken_ids = self._tally.owned | {one.prediction for one in found.adopted}
+        hidden = [row for row in listed if row.id not in taken_ids and not prints(row)]
+        self._show(hidden, found.unclear)
         return replace(
             found, missing=tuple(missing), unclear=(*found.unclear, *unclear)
         )
+
+    async def _with_inputs(self, listed: Sequence[Prediction]) -> list[Prediction]:
+        """What the listing hides may stand in the predictions themselves."""
+        rows, asked = [], 0
+        for row in listed:
+            if row.inputs is None and row.id not in self._tally.owned:
+                asked += 1
+                if asked <= _MOST_FETCHED:
+                    with suppress(Unavailable):
+                        found = await self.client.result(row.id)
+                        row = replace(  # noqa: PLW2901 - the same row, known better
+                            row, inputs=found.inputs, model=row.model or found.model
+                        )
+            rows.append(row)
+        return rows
+
+    def _show(self, rows: Sequence[Prediction], unclear: Sequence[Doubt]) -> None:
+        """What only a person can settle: the candidates, and the words to type."""
+        for doubt in unclear:
+            found = [row for row in rows if near(row, doubt, self._profile)]
+            key = (doubt.task, doubt.attempt, frozenset(row.id for row in found))
+            if not found or key in self._shown:
+                continue
+            self._shown.add(key)
+            planned = self._tally.states[doubt.task].planned
+            slug = planned.slug if planned else doubt.task
+            run = self._recorder.folder.name
+            lines = [f"  {row.id}  {row.created_at}" for row in found[:_MOST_SHOWN]]
+            more = len(found) - len(lines)
+            lines += [f"  and {more} more"] if more else []
+            text = "\n".join(lines)
+            self._recorder.observer.notice(
+                f"{slug} may be one of these predictions; the account's history does "
+                f"not show what was asked for:\n{text}\n"
+                f"settle it with: batchgen resolve {run} {doubt.task[:8]} "
+                "--prediction ID (or --absent)"
+            )
 
     def _under_other_clips(self, listed: Sequence[Prediction]) -> Iterator[str]:
         """Prints of what a clip owns that asked for something else.

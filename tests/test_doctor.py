@@ -70,3 +70,11 @@ def test_a_selection_of_nothing_is_a_slip(story: Story) -> None:
     found = story.command("plan", str(manifest), "-s", "locale=de-DE")
     assert found.returncode == 2
     assert "no task matches locale=de-DE [matches-nothing]" in found.stderr
+
+
+def test_downloads_that_go_beside_the_proxy_are_told(story: Story) -> None:
+    story.environ["BATCHGEN_PROXY"] = "http://127.0.0.1:9"
+    found = story.command("doctor", "--json")
+    checks = json.loads(found.stdout)["checks"]
+    (told,) = [one for one in checks if one["name"] == "proxy"]
+    assert "downloads go direct" in told["text"]

@@ -16,7 +16,7 @@ import click
 from batchgen import moves, report
 from batchgen.cli import checks, exits, question, results, settings, statement
 from batchgen.cli.colour import say
-from batchgen.cli.doctor import PROXY_NOTE, unused_proxy
+from batchgen.cli.doctor import DIRECT_NOTE, PROXY_NOTE, unused_proxy
 from batchgen.cli.order import (
     Flags,
     Order,
@@ -272,6 +272,8 @@ class _Run:
         pace = reads_of(self._order, account.profile, self._wishes.reads)
         if unused_proxy(self._settings) and not self._wishes.quiet:
             _tell(f"note: {PROXY_NOTE}")
+        if self._settings.proxy and not self._wishes.quiet:
+            _tell(f"note: {DIRECT_NOTE}")
         if note := settings.key_note(self._settings):
             _tell(f"note: {note}")
         async with connected(account, pace, self._world) as client:
