@@ -24,6 +24,7 @@ from batchgen.profile import Limits, Profile
 from batchgen.recorder import Recorder
 from batchgen.settle import Fingerprint
 from batchgen.slots import Groups, Slots
+from batchgen.state import Status
 from batchgen.tasks import Task
 
 _BREAKER = 3  # uncertain submissions in a row
@@ -112,6 +113,9 @@ class Buyer:
         # From this look at the ledger to the reservation there is no await.
         if self._closed or not self._affordable(step.task):
             return None
+        state = self._tally.states.get(step.task.id)
+        if state and state.status in (Status.RENDERING, Status.DOWNLOADING):
+            return None  # the doubt that was to be paid twice was found meanwhile
         body = self._courier.sent(step.task, self._service_time())
         if body is None:
             return None  # a picture went out of date while it waited for its turn

@@ -648,6 +648,15 @@ def test_more_than_two_gibibytes_are_no_clip(bench: Bench, site: Site) -> None:
     assert not bench.part.exists()
 
 
+def test_a_body_without_a_length_may_not_grow_beyond_the_limit(
+    bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchgen.parts.MOST_BYTES", len(CLIP) - 1)
+    site.give(chunked(CLIP))
+    bench.fail(BadClip)
+    assert not bench.part.exists()
+
+
 def test_a_slow_body_is_given_up_after_a_minute() -> None:
     speed = Speed(100.0)
     for second in range(1, 61):

@@ -268,6 +268,11 @@ def test_an_answer_that_waited_for_the_machine_to_wake_up_tells_no_time() -> Non
     assert found == [""] * 6
 
 
+@pytest.mark.parametrize("seed", [757, 1040])
+def test_what_seeds_found_once_is_not_found_again(seed: int) -> None:
+    assert play(Scenario.of(seed)).problem == ""
+
+
 def test_a_clip_that_another_one_was_told_is_not_absent() -> None:
     odd = {"write-kept": 0.5, "wrong-id": 0.3}
     assert seen(odd, 20) == ""

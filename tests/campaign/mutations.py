@@ -477,5 +477,55 @@ MUTATIONS = (
         "            size =",
         DOWNLOADS,
     ),
+    # What comes from strangers.
+    Mutation(
+        "anything is a clip",
+        "mp4.py",
+        'return head[4:_HEAD] == b"ftyp"',
+        "return bool(head)",
+        f"{DOWNLOADS} tests/test_mp4.py",
+    ),
+    Mutation(
+        "a clip without an end",
+        "parts.py",
+        "if self.size + len(block) > MOST_BYTES:",
+        "if self.size + len(block) < 0:",
+        DOWNLOADS,
+    ),
+    Mutation(
+        "no limit of time for a submission",
+        "client.py",
+        "            with anyio.fail_after(_SUBMIT_DEADLINE):\n",
+        "            with anyio.fail_after(1e9):\n",
+        f"{SECURITY}::test_a_flood_of_interim_answers_is_a_doubt",
+    ),
+    Mutation(
+        "an encoded clip",
+        "downloads.py",
+        'if encoding not in {"", "identity"}:',
+        'if encoding == "x":',
+        DOWNLOADS,
+    ),
+    Mutation(
+        "a text may command the terminal",
+        "terminal.py",
+        '_SEQUENCES.sub("", text)',
+        "text",
+        "tests/test_report.py tests/test_progress.py tests/test_terminal.py",
+    ),
+    Mutation(
+        "bidi controls are shown",
+        "terminal.py",
+        '_OBEYED.sub("", text)',
+        "text",
+        "tests/test_report.py tests/test_progress.py tests/test_terminal.py",
+    ),
+    Mutation(
+        "no limit of tasks",
+        "tasks.py",
+        "        if self.count > self._limit:\n",
+        "        if self.count < 0:\n",
+        "tests/test_tasks.py tests/test_many_mistakes.py",
+    ),
 )
 """Each was seen to be caught; `python -m tests.campaign mutants` shows it again."""

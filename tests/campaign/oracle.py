@@ -181,7 +181,7 @@ class Oracle:
         if story.cap is None:
             return
         ours = [row for row in rows.values() if row.ours]
-        excess = sum(row.price - PRICE for row in ours)
+        excess = sum(row.price - PRICE for row in rows.values())
         told = f"{story.committed} committed of {story.cap}"
         _law("I6", story.committed <= story.cap + excess, told)
         spent = sum(row.net(now) for row in ours)
