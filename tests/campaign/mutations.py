@@ -241,7 +241,7 @@ MUTATIONS = (
     Mutation(
         "no settle time",
         "settle.py",
-        "with anyio.move_on_after(self._seconds_until_settled(doubts)):",
+        "with anyio.move_on_after(self._seconds_until_settled(soon)):",
         "with anyio.move_on_after(0):",
         RECONCILE,
     ),
@@ -296,7 +296,11 @@ MUTATIONS = (
         RECONCILE,
     ),
     Mutation(
-        "window ends a second early", "settle.py", " + _DATE_STEP,", ",", RECONCILE
+        "window ends a second early",
+        "settle.py",
+        " + _DATE_STEP + wider,",
+        " + wider,",
+        RECONCILE,
     ),
     Mutation(
         "forgotten is absent",
@@ -315,8 +319,8 @@ MUTATIONS = (
     Mutation(
         "shared candidates",
         "settle.py",
-        "judge(doubts, listed, self._tally.owned,",
-        "judge(doubts, listed, set(),",
+        "judge(doubts, listed, self._tally.owned, prints",
+        "judge(doubts, listed, set(), prints",
         f"{RECONCILE} {BUYING}",
     ),
     Mutation(
@@ -336,8 +340,8 @@ MUTATIONS = (
     Mutation(
         "adopt across bodies",
         "reconcile.py",
-        "if doubt.fingerprint == body and _near(row, doubt, profile)",
-        "if _near(row, doubt, profile)",
+        "if doubt.fingerprint == body and near(row, doubt, profile)",
+        "if near(row, doubt, profile)",
         RECONCILE,
     ),
     Mutation(
@@ -414,10 +418,8 @@ MUTATIONS = (
     Mutation(
         "an answer too big is an error",
         "client.py",
-        "except (httpx.HTTPError, OSError, TimeoutError, ApiError) as error:\n"
-        "            raise phase",
-        "except (httpx.HTTPError, OSError, TimeoutError) as error:\n"
-        "            raise phase",
+        "        except Exception as error:\n            # Also what nobody",
+        "        except httpx.HTTPError as error:\n            # Also what nobody",
         CLIENT,
     ),
     Mutation(
