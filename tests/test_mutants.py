@@ -17,4 +17,7 @@ def test_there_are_enough_and_each_has_its_name() -> None:
 def test_each_fits_in_one_place_and_names_its_tests(mutation: Mutation) -> None:
     assert places(mutation) == 1
     assert mutation.old != mutation.new
-    assert all((ROOT / test).is_file() for test in mutation.tests.split())
+    for test in mutation.tests.split():
+        file, _, name = test.partition("::")
+        assert (ROOT / file).is_file()
+        assert f"def {name}(" in (ROOT / file).read_text() if name else True
