@@ -1,6 +1,7 @@
 """`doctor` says before the night what would stop it, and `status` what goes on."""
 
 import json
+import re
 from pathlib import Path
 
 from conftest import Story
@@ -14,7 +15,8 @@ def test_a_healthy_account(story: Story) -> None:
         "ok    key        found in WAVESPEED_API_KEY, fingerprint "
     )
     assert "clips of 5 s)" in lines["balance"]
-    assert lines["clock"] == "ok    clock      0 s from the server"
+    # Dates of whole seconds, asked for on a machine that may be busy.
+    assert re.fullmatch(r"ok    clock      [0-2] s from the server", lines["clock"])
     assert lines["disk"].startswith("ok ")
     assert "story-key" not in found.stdout + found.stderr
 
