@@ -22,6 +22,7 @@ def charged(story: Story) -> dict[str, Micros]:
         return dict(till.execute(query).fetchall())
 
 
+@pytest.mark.slow
 def test_every_model_of_clips_can_be_bought(story: Story) -> None:
     rows = [
         {"id": f"{model.alias}-{place}", "model": model.alias, **example["input"]}

@@ -70,7 +70,7 @@ def test_a_changed_word_or_length_is_a_new_clip(story: Story) -> None:
     [
         ("axis", "[sea, lake]", "[{id: see, place: x}, lake]", None),
         ("name", "settings:", "output: 'x/{{ slug }}'\nsettings:", ["x/a", "x/b"]),
-        ("own", "id: a", "id: c", ["b", "c"]),
+        pytest.param("own", "id: a", "id: c", ["b", "c"], marks=pytest.mark.slow),
         ("label", "matrix: {}", "labels: {week: 7}", ["a", "b"]),
     ],
 )
@@ -137,12 +137,18 @@ def test_a_removed_row_in_flight_is_still_collected(tmp_path: Path) -> None:
     ("salt", "old", "new"),
     [
         ("turn", "[sea, lake]", "[lake, sea]"),
-        ("say", "settings:", "# a word\ndescription: new\nx-house: {a: 1}\nsettings:"),
+        pytest.param(
+            "say",
+            "settings:",
+            "# a word\ndescription: new\nx-house: {a: 1}\nsettings:",
+            marks=pytest.mark.slow,
+        ),
         ("pace", "settings:", "budget: 50\nrate: 5/s\nretry: 3\ntier: gold\nsettings:"),
-        (
+        pytest.param(
             "tell",
             "settings:",
             "notify: [{on: [failed], command: ['true']}]\nsettings:",
+            marks=pytest.mark.slow,
         ),
         ("spell", "{duration: 3}", "{duration: 3.0, sound: false, cfg_scale: 0.5}"),
     ],

@@ -111,6 +111,7 @@ def test_twenty_thousand_files_break_nothing_and_cost_little(tmp_path: Path) -> 
     assert peak < 300 * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "text"),
     [

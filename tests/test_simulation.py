@@ -41,7 +41,7 @@ from campaign.stage import (
 )
 from campaign.world import Machine
 
-SEEDS = 12
+SEEDS = 8
 ROOT = Path(__file__).parent
 
 
