@@ -35,6 +35,7 @@ kettle.sandbox   Kling V3.0 4K   4 clips   no run yet
   -----------------------------------------
   to buy             4        20      $8.40     cap $20.00, leaves $11.60
 
+  rehearse $1.68 (--model kling-std), final $8.40
   locale 2 x colour 2 = 4
   first prompt (de-DE_red, HASH):
     A kettle in red, der Dampf steigt
@@ -48,6 +49,7 @@ END = """\
 kettle.sandbox: 4 of 4 clips done in TIME
   spent      $8.40 of $20.00
   files      outputs/kettle.sandbox/videos (4 files, SIZE)
+  report     outputs/kettle.sandbox/report.html
 $
 """
 
