@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from batchgen import addresses, mp4
+from batchgen import addresses, mp4, sockets
 from batchgen.answers import retry_after, when
 from batchgen.bodies import SILENCE, Body, Speed, broken
 from batchgen.disk import Disk
@@ -24,6 +24,7 @@ from batchgen.parts import BLOCK, MOST_BYTES, BadClip, Note, Part, too_big
 from batchgen.trust import trust
 
 MOST_HOPS = 5
+HEAD_WITHIN = 30.0  # seconds from the connection to the end of the headers
 _TIMEOUT = {"connect": 10.0, "read": SILENCE, "write": 10.0, "pool": 30.0}
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "batchgen"}
 
@@ -59,7 +60,7 @@ def open_http(
     context = trust()
     if authorities is not None:
         context = ssl.create_default_context(cafile=authorities)
-    return httpx.Client(
+    client = httpx.Client(
         transport=transport,
         verify=context,
         trust_env=False,
@@ -67,6 +68,9 @@ def open_http(
         # A kept connection was checked for one name only.
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
+    if transport is None:
+        sockets.bind(client)
+    return client
 
 
 def fetch(
@@ -170,9 +174,10 @@ class _Transfer:
                 extensions={"timeout": _TIMEOUT, "sni_hostname": route.name},
             )
             try:
-                return self._http.send(
-                    request, stream=True, auth=None, follow_redirects=False
-                )
+                with sockets.within(HEAD_WITHIN):
+                    return self._http.send(
+                        request, stream=True, auth=None, follow_redirects=False
+                    )
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = error
             except httpx.TransportError as error:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from batchgen import addresses, downloads
 from batchgen.bodies import Body, Speed
 from batchgen.disk import Disk
 from batchgen.downloads import DownloadStopped, LinkExpired, fetch, open_http
@@ -551,6 +553,98 @@ def test_a_server_that_hangs_up_is_tried_again(bench: Bench, site: Site) -> None
     site.give(lambda _: None, lambda ask: ask.connection.sendall(b"what?\r\n\r\n"))
     bench.fail(Unavailable)
     bench.fail(Unavailable)
+
+
+def drip(*, say: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """Send a byte every 50 ms, without an end."""
+
+    def serve(taken: socket.socket, ended: threading.Event) -> None:
+        count = 0
+        with suppress(OSError):
+            while not ended.wait(0.05):
+                taken.sendall(say[count : count + 1] or b"x")
+                count += 1
+
+    return serve
+
+
+def hush(taken: socket.socket, ended: threading.Event) -> None:
+    """Take what is said, answer nothing."""
+    ended.wait()
+    taken.close()
+
+
+def once_more(taken: socket.socket, ended: threading.Event) -> None:
+    """Interim answers, without an end."""
+    with suppress(OSError):
+        while not ended.wait(0.05):
+            taken.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "serve"),
+    [
+        ("http", drip(say=b"HTTP/1.1 200 OK\r\nX-Long: ")),
+        ("http", once_more),
+        # A record of the longest kind begins, and does not end.
+        ("https", drip(say=b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")),
+        ("https", hush),
+    ],
+    ids=["headers", "interim", "handshake", "silence"],
+)
+def test_a_head_that_never_ends_is_given_up(
+    bench: Bench,
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    serve: Callable[[socket.socket, threading.Event], None],
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(downloads, "HEAD_WITHIN", 0.5)
+
+    def take(door: socket.socket) -> None:
+        taken, _ = door.accept()
+        with taken:
+            serve(taken, ended)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        url = httpx.URL(f"{scheme}://127.0.0.1:{port}/a.mp4")
+        route = addresses.Route(url, url.netloc.decode(), "127.0.0.1")
+        monkeypatch.setattr(addresses, "routes", lambda *_, **__: (route,))
+        server = threading.Thread(target=take, args=(door,))
+        server.start()
+        # Were there no deadline, this would end the server, and its client with it.
+        guard = threading.Timer(20.0, ended.set)
+        guard.start()
+        try:
+            words = bench.fail(Unavailable)
+            assert not ended.is_set()
+        finally:
+            guard.cancel()
+            ended.set()
+            server.join()
+    assert "127.0.0.1: " in words
+    monkeypatch.undo()
+    site.give(file())
+    assert bench.fetch() == saved(validator='"v1"')
+
+
+def test_a_body_may_take_longer_than_its_head(
+    bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = threading.Event()
+
+    def reply(ask: Ask) -> None:
+        ask.send_response_only(200)
+        ask.send_header("Content-Length", str(len(CLIP)))
+        ask.end_headers()
+        late.wait(0.8)
+        ask.wfile.write(CLIP)
+
+    monkeypatch.setattr(downloads, "HEAD_WITHIN", 0.5)
+    site.give(reply)
+    assert bench.fetch() == saved()
 
 
 # Redirects

@@ -43,7 +43,7 @@ readers answers records
 refreshed
 outside
 models profile addresses
-variables ledger state statefile
+variables ledger state statefile sockets
 findings events names pace world ballast places
 deadline errors images spelling terminal mp4 disk money trust diff redaction
 """
@@ -210,8 +210,8 @@ def test_a_pure_module_never_asks_the_clock(name: str) -> None:
 
 
 def test_time_comes_from_the_event_loop_or_through_the_door() -> None:
-    """`world` is the door; `downloads` works in threads, which have no loop."""
-    may = {"world", "downloads", "sandbox", "progress", "cli"}
+    """`world` is the door; downloads work in threads, which have no loop."""
+    may = {"world", "downloads", "sockets", "sandbox", "progress", "cli"}
     wrong = [
         str(one)
         for one in everything()
