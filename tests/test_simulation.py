@@ -268,7 +268,7 @@ def test_an_answer_that_waited_for_the_machine_to_wake_up_tells_no_time() -> Non
     assert found == [""] * 6
 
 
-@pytest.mark.parametrize("seed", [757, 1040])
+@pytest.mark.parametrize("seed", [186, 757, 1040])
 def test_what_seeds_found_once_is_not_found_again(seed: int) -> None:
     assert play(Scenario.of(seed)).problem == ""
 

@@ -148,7 +148,7 @@ class Oracle:
             f"{task} at {one.at}"
             for task, row in story.tries.items()
             for one in row
-            if datetime.fromisoformat(one.at) > last and one.start == story.start
+            if datetime.fromisoformat(one.at) > last and one.session == story.session
         ]
         _law("deadline", not late, f"{late} after {story.deadline}")
 

@@ -39,6 +39,7 @@ class Try:
     prediction: str = ""
     how: str = ""
     start: int = 0
+    session: int = 0
     at: str = ""
     after: str = ""
     kind: str = ""
@@ -87,6 +88,7 @@ class Story:
         if len(row) + 1 != record["attempt"]:
             raise Broken(f"attempt {record['attempt']} of {task} is out of turn")
         one = Try(int(record["reserve"]), start=self.start, at=record["at"])
+        one.session = self.session
         if row:
             one.after = row[-1].stage
             if one.after == "completed" and row[-1].start == self.start:
