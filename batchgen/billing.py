@@ -26,7 +26,10 @@ _FINAL = frozenset({401, 403, 404})
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An attempt whose bill is of interest; `held` is what it counts for now."""
+    """An attempt whose bill is of interest; `held` is what it counts for now.
+
+    Of one that is `running` a charge may still show in more rows.
+    """
 
     task: str
     attempt: int
@@ -34,6 +37,11 @@ class Open:
     account: Account
     held: Micros
     reserve: Micros
+    running: bool = False
+
+    def partly(self, bill: Bill) -> bool:
+        """Whether the rest of the charge may be still to come."""
+        return self.running and bill.charged < self.reserve
 
 
 def unsettled(tally: Tally, checked: set[str]) -> Iterator[Open]:
@@ -56,6 +64,7 @@ def unsettled(tally: Tally, checked: set[str]) -> Iterator[Open]:
                     account,
                     held,
                     attempt.reserve,
+                    attempt.stage is Stage.ACCEPTED,
                 )
 
 
@@ -115,8 +124,8 @@ class Billing:
     async def _compare(self, some: Sequence[Open], bills: Mapping[str, Bill]) -> None:
         for one in some:
             bill = bills.get(one.prediction)
-            if bill is None:
-                continue
+            if bill is None or one.partly(bill):
+                continue  # what it may cost stays held
             if bill.charged:
                 self._checked.add(one.prediction)
             event = settled(one, bill)

@@ -79,7 +79,7 @@ def judge(
         fingerprint: of a listed prediction; None where its inputs are hidden.
         profile: how far the service's dates may be off.
     """
-    candidates = {row.id: row for row in listed if row.id not in owned}
+    candidates = _not_owned(listed, owned)
     rows = sorted(candidates.values(), key=_age)
     adopted = sorted(
         _adoptions(doubts, rows, fingerprint, profile),
@@ -96,6 +96,44 @@ def judge(
             hidden = any(fingerprint(row) is None for row in close)
             (unclear if hidden else missing).append(doubt)
     return Verdict(tuple(adopted), tuple(missing), tuple(unclear))
+
+
+def _not_owned(
+    listed: Iterable[Prediction], owned: AbstractSet[str]
+) -> dict[str, Prediction]:
+    return {row.id: row for row in listed if row.id not in owned}
+
+
+def alone(
+    unclear: Sequence[Doubt],
+    open_models: Sequence[str],
+    listed: Iterable[Prediction],
+    owned: AbstractSet[str],
+    profile: Profile,
+    now: datetime,
+) -> Iterator[Adoption]:
+    """The one doubt of a model with the one prediction that can be its.
+
+    Nothing shows that they belong together but that there is no other: it takes a
+    second witness to adopt.
+
+    Args:
+        unclear: doubts whose candidates hide their inputs.
+        open_models: of every attempt of unknown fate or under way; one each.
+        listed: complete history over every doubt's window.
+        owned: predictions that belong to an attempt already.
+        profile: how far the service's dates may be off, and how late it may be.
+        now: by the service's clock; before the window has ended more may come.
+    """
+    candidates = _not_owned(listed, owned)
+    for doubt in unclear:
+        close = [row for row in candidates.values() if near(row, doubt, profile)]
+        if len(close) != 1 or open_models.count(doubt.model) != 1:
+            continue
+        (row,) = close
+        known = row.model == doubt.model and when(row.created_at) is not None
+        if known and row.inputs is None and now >= doubt.settled_at(profile):
+            yield Adoption(doubt, row.id, "billing")
 
 
 def _adoptions(

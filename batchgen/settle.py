@@ -23,12 +23,13 @@ from batchgen.events import (
 from batchgen.journal import Journal
 from batchgen.plan import Policy
 from batchgen.profile import Profile
-from batchgen.reconcile import Doubt, Verdict, judge, near, scan
+from batchgen.reconcile import Adoption, Doubt, Verdict, alone, judge, near, scan
 from batchgen.recorder import Recorder
 from batchgen.references import blurred, elements, pictures, unwire
 from batchgen.slots import Groups
 from batchgen.state import Stage
 from batchgen.tally import Tally
+from batchgen.witness import agrees
 from batchgen.world import World, iso
 
 Fingerprint = Callable[[str, Mapping[str, Any]], str]
@@ -227,6 +228,7 @@ class Settlement:
         listed = await self._with_inputs(listed)
         prints = self._prints(doubts)
         found = judge(doubts, listed, self._tally.owned, prints, self._profile)
+        found = await self._witnessed(found, listed)
         taken = set(self._under_other_clips(listed))
         missing = [one for one in found.missing if one.fingerprint not in taken]
         unclear = [one for one in found.missing if one.fingerprint in taken]
@@ -236,6 +238,33 @@ class Settlement:
         return replace(
             found, missing=tuple(missing), unclear=(*found.unclear, *unclear)
         )
+
+    async def _witnessed(
+        self, verdict: Verdict, listed: Sequence[Prediction]
+    ) -> Verdict:
+        """Adopt as well what is hidden and alone, where its bill agrees."""
+        for found in self._alone(verdict, listed):
+            doubt = found.doubt
+            attempt = self._tally.states[doubt.task].attempts[doubt.attempt - 1]
+            agreed = await agrees(self.client, found, attempt.reserve)
+            # While that was read others may have begun to buy.
+            if agreed and found in self._alone(verdict, listed):
+                verdict = replace(
+                    verdict,
+                    adopted=(*verdict.adopted, found),
+                    unclear=tuple(one for one in verdict.unclear if one != doubt),
+                )
+        return verdict
+
+    def _alone(self, verdict: Verdict, listed: Sequence[Prediction]) -> list[Adoption]:
+        plans = [
+            self._tally.states[task].planned for task, *_ in self._tally.doubtful()
+        ]
+        models = [planned.model for planned in plans if planned]
+        owned = self._tally.owned | {one.prediction for one in verdict.adopted}
+        now = self.client.service_time_at_least()
+        found = alone(verdict.unclear, models, listed, owned, self._profile, now)
+        return list(found)
 
     async def _with_inputs(self, listed: Sequence[Prediction]) -> list[Prediction]:
         """What the listing hides may stand in the predictions themselves."""

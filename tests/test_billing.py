@@ -1,6 +1,6 @@
 """Refunds and charges as billing shows them, and what nobody's attempt owns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -9,22 +9,28 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from test_reconcile import row
+from test_reconcile import LOST, Quiet, row
 from test_strays import TASK, opened
 
 from batchgen.audit import Orphan, orphans, spans
-from batchgen.billing import overdue
+from batchgen.billing import Billing, overdue
+from batchgen.client import Bill, Client
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
     CostSettled,
+    PredictionCompleted,
     PredictionFailed,
     SessionClosed,
     SessionOpened,
 )
+from batchgen.journal import Journal
+from batchgen.pace import Pace
 from batchgen.profile import Limits
+from batchgen.recorder import Recorder
 from batchgen.records import Record
 from batchgen.tally import Tally
+from batchgen.world import World
 from conftest import Story, sandboxed
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +85,58 @@ async def test_money_that_came_back_buys_what_waits_in_the_same_session(
         assert tally.ledger.committed == 2 * PRICE
         told = [text for text in story.notices if "do not cover" in text]
         assert len(told) == 2
+
+
+class Slow(Client):
+    """Billing that shows one charge bit by bit."""
+
+    shown = 0
+
+    async def bills(self, predictions: Sequence[str]) -> dict[str, Bill]:
+        return {one: Bill(charged=self.shown) for one in predictions}
+
+
+async def test_a_charge_in_two_rows_is_summed_when_the_second_comes_late(
+    tmp_path: Path,
+) -> None:
+    stops: list[str] = []
+    planned, started, _ = LOST
+    accepted = AttemptAccepted(task=TASK, attempt=1, prediction="p", via="answer")
+    pace = Pace(None, 1)
+    async with Slow.connect(
+        "http://127.0.0.1:9", "k", pace=pace, now=World().now
+    ) as client:
+        with Journal.open(tmp_path, World()) as journal:
+            recorder = Recorder(journal, Tally(), Quiet())
+            for event in (planned, started, accepted):
+                await recorder.write(event)
+            billing = Billing(recorder, client, lambda why, _: stops.append(why))
+            client.shown = 60
+            await billing.look()
+            assert recorder.tally.ledger.committed == 100
+            client.shown = 160
+            await billing.look()
+            assert recorder.tally.ledger.committed == 160
+    assert stops == ["breaker"]
+
+
+async def test_a_charge_below_its_bound_counts_once_the_clip_is_there(
+    tmp_path: Path,
+) -> None:
+    planned, started, _ = LOST
+    accepted = AttemptAccepted(task=TASK, attempt=1, prediction="p", via="answer")
+    done = PredictionCompleted(task=TASK, attempt=1, outputs=())
+    pace = Pace(None, 1)
+    async with Slow.connect(
+        "http://127.0.0.1:9", "k", pace=pace, now=World().now
+    ) as client:
+        with Journal.open(tmp_path, World()) as journal:
+            recorder = Recorder(journal, Tally(), Quiet())
+            for event in (planned, started, accepted, done):
+                await recorder.write(event)
+            client.shown = 60
+            await Billing(recorder, client, lambda *_: None).look()
+            assert recorder.tally.ledger.committed == 60
 
 
 async def test_no_clock_releases_money(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ buyer billing statement
 courier
 audit settle feed engines perform
 moves repairs space
-recorder slots
+recorder slots witness
 reconcile tally starts journal client downloads stores
 parts uploads
 bodies

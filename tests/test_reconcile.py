@@ -11,7 +11,7 @@ import pytest
 
 from batchgen.answers import Prediction, prediction
 from batchgen.answers import when as moment
-from batchgen.client import Client
+from batchgen.client import Bill, Client
 from batchgen.errors import Unavailable
 from batchgen.events import (
     AttemptAccepted,
@@ -298,6 +298,22 @@ class Account(Client):
     rows: tuple[Prediction, ...] = ()
     looks = 1000
     pause = 0.0
+    bill: int | None = None  # of every prediction; None where billing is locked
+    inputs: Mapping[str, Any] | None = None
+    busy = 0  # looks at a prediction that fail before one succeeds
+
+    async def result(self, prediction_id: str) -> Prediction:
+        """The prediction itself, which may show what the history hides."""
+        self.busy -= 1
+        if self.busy >= 0:
+            raise Unavailable("busy", http=503)
+        shown = {one.id: one for one in self.rows}[prediction_id]
+        return replace(shown, inputs=shown.inputs or self.inputs)
+
+    async def bills(self, predictions: Sequence[str]) -> dict[str, Bill]:
+        if self.bill is None:
+            raise Unavailable("this key may not see billing", http=403)
+        return {one: Bill(charged=self.bill) for one in predictions}
 
     async def history(
         self, model: str, since: datetime, until: datetime
@@ -485,6 +501,80 @@ async def test_one_look_that_finds_nothing_is_not_enough(tmp_path: Path) -> None
     """What was there and cannot be seen any more proves nothing."""
     hidden = row("p", 0.5, None)
     assert await settled(tmp_path, hidden, looks=4) == []
+
+
+SECOND = (
+    *OURS[:2],
+    LOST[-1].model_copy(update={"task": OTHER}),
+)
+"""Another doubt of the same model."""
+SENDING = OURS[:2]
+"""Another submission of the same model, under way."""
+HIDDEN = row("p", 0.5, None)
+
+
+@pytest.mark.anyio
+async def test_what_is_hidden_and_alone_is_adopted_if_its_bill_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Account, "bill", 100)
+    assert await settled(tmp_path, HIDDEN) == ["AttemptAccepted"]
+    (event,) = (r.event for r in read(tmp_path) if r.event.t == "AttemptAccepted")
+    assert isinstance(event, AttemptAccepted)
+    assert (event.prediction, event.via, event.note) == ("p", "history", "billing")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("rows", "bill", "inputs", "options"),
+    [
+        ((HIDDEN,), 99, None, {}),
+        ((HIDDEN,), 101, None, {}),
+        ((HIDDEN,), 0, None, {}),
+        ((HIDDEN,), None, None, {}),
+        ((HIDDEN, row("q", 0.7, None)), 100, None, {}),
+        ((HIDDEN, row("q", 0.7, DOG)), 100, None, {}),
+        ((HIDDEN,), 100, None, {"events": (*SECOND, *LOST)}),
+        ((HIDDEN,), 100, None, {"events": (*SENDING, *LOST)}),
+        ((HIDDEN,), 100, DOG, {}),
+        ((HIDDEN,), 100, None, {"clock": 1, "stopped": True}),
+    ],
+    ids=[
+        "cheaper",
+        "dearer",
+        "free",
+        "unreadable",
+        "two-candidates",
+        "other-traffic",
+        "two-doubts",
+        "under-way",
+        "shown-by-itself",
+        "too-early",
+    ],
+)
+async def test_else_what_is_hidden_stays_in_doubt(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: tuple[Prediction, ...],
+    bill: int | None,
+    inputs: Mapping[str, Any] | None,
+    options: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(Account, "bill", bill)
+    monkeypatch.setattr(Account, "inputs", inputs)
+    found = await settled(tmp_path, *rows, **options)
+    assert "AttemptAccepted" not in found
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("busy", [1, 1000])
+async def test_what_could_not_be_looked_at_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    monkeypatch.setattr(Account, "bill", 100)
+    monkeypatch.setattr(Account, "inputs", DOG)
+    monkeypatch.setattr(Account, "busy", busy)
+    assert "AttemptAccepted" not in await settled(tmp_path, HIDDEN)
 
 
 @pytest.mark.anyio
