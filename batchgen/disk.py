@@ -11,9 +11,12 @@ import os
 import shutil
 import stat
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from types import MappingProxyType
 
 _BLOCK = 1 << 20
 _MOUNTS = Path("/proc/self/mounts")
@@ -48,9 +51,23 @@ class Entry:
 class Disk:
     """The real one."""
 
+    _held: Mapping[Path, tuple[int, int]] = MappingProxyType({})
+
+    def hold(self, folder: Path) -> None:
+        """From now on nothing changes below this folder by way of a link.
+
+        Whoever puts a link, or another folder, in its place or in the place of a
+        folder below it gets an OSError instead of files somewhere else.
+        """
+        there = self.find(folder)
+        if there is not None:
+            self._held = {**self._held, folder: there.inode}
+
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         """Open without following a link, not inherited by children."""
-        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+        with self._reach(path) as (name, folder):
+            return os.open(name, flags, mode, dir_fd=folder)
 
     def close(self, handle: int) -> None:
         """Close a descriptor."""
@@ -103,7 +120,8 @@ class Disk:
 
     def mkdir(self, folder: Path, mode: int = 0o777) -> None:
         """Make one folder; FileExistsError if the name is taken."""
-        folder.mkdir(mode)
+        with self._reach(folder) as (name, parent):
+            os.mkdir(name, mode, dir_fd=parent)
 
     def mounts(self) -> str:
         """The table of mounts; empty where the system does not tell."""
@@ -151,21 +169,42 @@ class Disk:
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file its final name; FileExistsError if that is taken."""
-        os.link(source, target, follow_symlinks=False)
+        with self._reach(source) as (old, here), self._reach(target) as (new, there):
+            os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
 
     def unlink(self, path: Path) -> None:
         """Remove a name."""
-        path.unlink()
+        with self._reach(path) as (name, folder):
+            os.unlink(name, dir_fd=folder)
 
     def rename(self, source: Path, target: Path) -> None:
         """Move a file inside one file system."""
-        source.rename(target)
+        with self._reach(source) as (old, here), self._reach(target) as (new, there):
+            os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
+
+    @contextmanager
+    def _reach(self, path: Path) -> Iterator[tuple[Path, int | None]]:
+        """A path as a name in an open folder, if a folder above it is held."""
+        top = next((one for one in path.parents if one in self._held), None)
+        if top is None:
+            yield path, None
+            return
+        with ExitStack() as opened:
+            handle = _enter(top, None)
+            opened.callback(os.close, handle)
+            if _entry(os.fstat(handle)).inode != self._held[top]:
+                raise OSError(errno.ESTALE, f"{top} is no longer the same folder")
+            for name in path.parent.relative_to(top).parts:
+                handle = _enter(Path(name), handle)
+                opened.callback(os.close, handle)
+            yield Path(path.name), handle
 
 
-def make_folders(disk: Disk, folder: Path, mode: int = 0o777) -> list[Path]:
+def make_folders(disk: Disk, folder: Path, mode: int = 0o755) -> list[Path]:
     """Make a folder with its parents; those that were missing, innermost first.
 
-    `mode` is the innermost one's.
+    `mode` is the innermost one's. The others are never open to everybody's writing,
+    whatever the umask: a run refuses to live in such a folder.
     """
     missing = []
     for one in (folder, *folder.parents):
@@ -174,7 +213,7 @@ def make_folders(disk: Disk, folder: Path, mode: int = 0o777) -> list[Path]:
         missing.append(one)
     for one in reversed(missing):
         try:
-            disk.mkdir(one, mode if one == folder else 0o777)
+            disk.mkdir(one, mode if one == folder else 0o755)
         except FileExistsError:
             continue  # another process was faster
     return missing
@@ -220,6 +259,17 @@ def read_open(disk: Disk, handle: int) -> bytes:
         blocks.append(block)
         offset += len(block)
     return b"".join(blocks)
+
+
+def _enter(folder: Path, parent: int | None) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(folder, flags, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        why = f"{folder.name} is not a folder but a link or a file"
+        raise OSError(errno.ELOOP, why) from error
 
 
 def _entry(found: os.stat_result) -> Entry:

@@ -15,12 +15,17 @@ def check(folder: Path, disk: Disk) -> None:
     """Refuse a folder in which somebody else could change what is bought.
 
     Raises:
-        StoreError: the folder, which exists, is a link, another user's or open to
-            everybody's writing, or lies on a network mount.
+        StoreError: the folder, which exists, or that of its clips, is a link; it is
+            another user's or open to everybody's writing, or on a network mount.
     """
     entry = disk.find(folder)
     if entry is None or entry.kind != "folder":
         raise _refused(f"{folder} is not a folder but a link or a file", "not-a-folder")
+    clips = disk.find(folder / "videos")
+    if clips is not None and clips.kind != "folder":
+        # Found out now, and not when the first clip is paid.
+        why = f"{folder / 'videos'} is not a folder but a link or a file"
+        raise _refused(why, "not-a-folder")
     if entry.owner != os.geteuid():
         raise _refused(f"{folder} belongs to another user", "foreign-folder")
     for one in (folder, folder.parent):

@@ -67,6 +67,7 @@ class StateFile:
     def _take(self) -> None:
         # Prompts and prices are nobody else's business.
         self._made = make_folders(self._disk, self.folder, 0o700)
+        self._disk.hold(self.folder)
         check(self.folder, self._disk)
         self._handle = self._disk.open(self.path, _OPEN)
         self._lock = self._disk.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT)

@@ -53,6 +53,8 @@ CANARY = "wsk_9f3Zq7Lr2Xv8Tn4+Kb/6Jd1Hc5Mw0Ya"
 
 CELLS = "test_every_quick_cell_comes_to_what_the_protocol_says_and_is_sent_once"
 
+SWAPPED = "writes_nothing_through_a_link_that_took_a_folders_place"
+
 CONTROLS: dict[str, list[str]] = {
     "D1 key by redirect": [
         "test_client::test_a_redirect_is_a_doubt_and_the_key_stays_at_home",
@@ -80,6 +82,10 @@ CONTROLS: dict[str, list[str]] = {
         "test_journal::test_a_state_file_that_is_a_link_is_not_followed",
         "test_downloads::test_a_link_in_place_of_the_final_file_is_not_followed",
         "test_downloads::test_a_link_in_place_of_the_part_is_refused",
+        f"test_swaps::test_a_download_{SWAPPED}",
+        f"test_swaps::test_a_move_{SWAPPED}",
+        "test_swaps::test_a_run_holds_its_folder",
+        "test_security::test_clips_are_not_bought_for_a_folder_that_is_a_link",
     ],
     "D6 extensions": [
         "test_downloads::test_what_is_no_clip_leaves_nothing",
@@ -137,6 +143,8 @@ CONTROLS: dict[str, list[str]] = {
     "D18 private prompts": [
         "test_journal::test_files_of_a_run_are_its_owners_alone",
         "test_security::test_a_new_run_is_its_owners_alone",
+        "test_security::test_no_other_user_reads_a_prompt_whatever_the_umask",
+        "test_repairs::test_a_rescue_file_can_be_imported",
     ],
     "D19 TLS": [
         "test_security::test_certificates_are_always_checked",
@@ -547,12 +555,73 @@ def test_a_run_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
         Journal.open(link, World())
 
 
+def test_clips_are_not_bought_for_a_folder_that_is_a_link(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    (folder / "videos").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="videos is not a folder but") as caught:
+        Journal.open(folder, World())
+    assert "Nothing was submitted" in caught.value.advice
+
+
 def test_a_new_run_is_its_owners_alone(tmp_path: Path) -> None:
     folder = tmp_path / "outputs" / "run"
     Journal.open(folder, World()).close()
     assert folder.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert modes["state.jsonl"] == modes[".lock"] == 0o600
+
+
+def readable(top: Path) -> Iterator[Path]:
+    """Files that another user of the machine can get at."""
+    for path in top.iterdir():
+        mode = path.stat().st_mode
+        if path.is_dir() and mode & 0o011:
+            yield from readable(path)
+        elif path.is_file() and mode & 0o044:
+            yield path
+
+
+PRIVATE = {"state.jsonl", ".lock"}
+"""By themselves; the rest of a run is covered by its folder."""
+
+
+@pytest.mark.parametrize("umask", ["000", "022"])
+def test_no_other_user_reads_a_prompt_whatever_the_umask(
+    story: Story, umask: str
+) -> None:
+    secret = f"veiled{umask}"
+    manifest = story.manifest([f"{secret} boat", f"{secret} ship"])
+    outputs = story.root / f"veiled-{umask}" / "outputs"
+    runtime = story.root / f"veiled-{umask}" / "runtime"
+    story.environ["BATCHGEN_OUTPUTS"] = str(outputs)
+    story.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    story.environ["XDG_CONFIG_HOME"] = str(runtime / "config")
+    story.environ["XDG_STATE_HOME"] = str(runtime / "state")
+    for command in (["run", str(manifest)], ["report", manifest.stem]):
+        found = subprocess.run(
+            [sys.executable, "-m", "batchgen", *command],
+            capture_output=True,
+            text=True,
+            env=story.env(),
+            umask=int(umask, 8),
+            timeout=100,
+            check=False,
+        )
+        assert found.returncode == 0, found.stderr
+    folder = outputs / story.folder(manifest).name
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert {*PRIVATE, "summary.json", "run.log", "videos"} <= modes.keys()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [name for name in PRIVATE if modes[name] != 0o600] == []
+    telling = [
+        path
+        for path in outputs.parent.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    assert folder / "state.jsonl" in telling
+    found_out = {path.name for path in telling}
+    assert {"report.html", "results.csv", "tasks.jsonl", "statement.csv"} <= found_out
+    assert set(readable(outputs.parent)).isdisjoint(telling)
 
 
 # D19 to D23
