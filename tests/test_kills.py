@@ -9,6 +9,7 @@ import pytest
 from campaign.kills import Batch, Campaign, MortalDisk, campaign, forked, was_killed
 
 
+@pytest.mark.slow
 def test_kills_cost_no_clip_twice_and_the_harness_sees_who_pays_twice(
     tmp_path: Path,
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_tier_reaches_the_session(story: Story) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_tier_is_kept_by_the_till(tmp_path: Path) -> None:
     with sandboxed(tmp_path, speed=40) as addresses:
         story = Story(tmp_path, addresses.api, tmp_path / "sandbox")

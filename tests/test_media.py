@@ -364,6 +364,7 @@ def test_an_element_without_an_id_is_lost(story: Story) -> None:
     assert made(step, known=True) == OutputsSaved(task=mug.id, attempt=1, files=())
 
 
+@pytest.mark.slow
 async def test_death_at_every_line_makes_each_element_once(stages: Any) -> None:
     for lines in range(1, 60):
         stage = stages(f"dead{lines:02d}x")
