@@ -1,23 +1,21 @@
-# ruff: noqa: INP001 - benchmarks is a folder of scripts, not a package
 """What a row of a spreadsheet costs to plan: CPU and memory, at two sizes.
 
-    python benchmarks/plan_rows.py [--cpu 20] [--memory 100] [ROWS ...]
+python -m benchmarks.plan_rows [--quick]
 
-Each size is measured in a process of its own, the best of three walks: reading,
-checking, pricing, comparing all rows, and nothing kept of a task but what the language
-itself remembers. Ends with 1 past its bounds: microseconds of CPU a row, MiB at the
-peak.
+`batchgen plan` as a user runs it, in a process of its own: reading, checking, pricing,
+comparing all rows, and the page. What a plan of one row costs is taken off, so that the
+figure is of the rows alone; the median of three.
 """
 
-import argparse
-import resource
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from batchgen import manifest, models, tasks
+from benchmarks.figures import Figure, main
 
 HEAD = "id,prompt,duration,aspect_ratio,sound,negative_prompt,campaign,locale\n"
 ROW = (
@@ -25,6 +23,15 @@ ROW = (
     "{1},{2},true,blurry,spring,de-DE\n"
 )
 RATIOS = ("9:16", "16:9", "1:1")
+PLAN = (sys.executable, "-m", "batchgen", "plan", "--max-tasks", "10000000")
+# Prints what the kernel knows of its only child: the plan.
+CHILD = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(code)
+"""
 
 
 def write(path: Path, rows: int) -> None:
@@ -35,57 +42,38 @@ def write(path: Path, rows: int) -> None:
             stream.write(ROW.format(number, 3 + number % 13, RATIOS[number % 3]))
 
 
-def walk(read: manifest.Manifest, catalog: models.Catalog, rows: int) -> float:
-    """CPU seconds of one expansion, checked to its end."""
-    started = time.process_time()
-    expansion = tasks.check(read, catalog, live=True, max_tasks=rows)
-    for _ in expansion:
-        pass
-    expansion.verify()
-    if expansion.count != rows:
-        raise AssertionError(f"{expansion.count} tasks of {rows} rows")
-    return time.process_time() - started
+def planned(path: Path) -> tuple[float, float]:
+    """CPU seconds of a plan, and MB at its peak."""
+    environ = {**os.environ, "BATCHGEN_OUTPUTS": str(path.parent / "outputs")}
+    found = subprocess.run(
+        [sys.executable, "-c", CHILD, *PLAN, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environ,
+    ).stdout.split()
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return float(found[0]), float(found[1]) * unit / 1e6
 
 
-def measure(path: Path, rows: int) -> tuple[float, float, float]:
-    """CPU microseconds a row, MiB at the peak, MiB before the first row."""
-    catalog = models.catalog()
-    read = manifest.load(path, environ={}, catalog=catalog, live=True)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    spent = min(walk(read, catalog, rows) for _ in range(3))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return spent / rows * 1e6, peak, before
-
-
-def main() -> int:
-    """Measure all sizes; 1 if one is past its bounds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", type=int, default=[10_000, 100_000])
-    parser.add_argument("--cpu", type=float, default=20.0)
-    parser.add_argument("--memory", type=float, default=100.0)
-    parser.add_argument("--one", type=Path)
-    asked = parser.parse_args()
-    if asked.one:
-        print(*measure(asked.one, asked.rows[0]))  # noqa: T201 - for the parent
-        return 0
-    worst = 0
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """A hundred thousand rows and a million, each in CPU and in memory."""
+    sizes = (2_000, 20_000) if quick else (100_000, 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
-        for rows in asked.rows:
+        write(path, 1)
+        planned(path)  # compiles
+        start = statistics.median(planned(path)[0] for _ in range(3))
+        for rows in sizes:
             write(path, rows)
-            command = [sys.executable, __file__, str(rows), "--one", str(path)]
-            found = subprocess.run(  # noqa: S603 - this very file
-                command, check=True, capture_output=True, text=True
-            ).stdout.split()
-            cpu, peak, before = map(float, found)
-            past = cpu > asked.cpu or peak > asked.memory
-            worst = max(worst, int(past))
-            print(  # noqa: T201 - what a benchmark is for
-                f"{rows:>9,} rows  {cpu:6.1f} us a row  {peak:6.1f} MiB at the peak "
-                f"({before:.1f} before the rows){'  PAST ITS BOUND' * past}"
-            )
-    return worst
+            turns = [planned(path) for _ in range(1 if quick else 3)]
+            seconds, peaks = zip(*turns, strict=True)
+            each = (statistics.median(seconds) - start) / rows * 1e6
+            what = f"plan of {rows:,} CSV rows"
+            yield Figure("P5", what, each, "us/row", bound=20, beyond=10)
+        memory = statistics.median(peaks)
+        yield Figure("P5", f"{what}: memory", memory, "MB", bound=400, beyond=200)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(measure)

@@ -1,32 +1,30 @@
-# ruff: noqa: INP001, T201 - benchmarks is a folder of scripts, and they print
 """How many submissions and result reads a second the sandbox answers on one core.
 
-    python benchmarks/sandbox_speed.py [--quick]
+python -m benchmarks.sandbox_speed [--quick]
 
 The sandbox is one process, bound to one core where the system allows that; the load
 comes from this process on another one, over real loopback connections. A figure is
 answers per second of the sandbox's own processor time, where /proc tells it, so that a
-busy machine does not spoil it; the wall clock's figure stands beside it. Each is the
-best of three rounds. Exits with 1 if a figure is below its bound: 5,000 submissions and
-10,000 reads a second.
+busy machine does not spoil it. Each is the best of three rounds; the bounds are 5,000
+submissions and 10,000 reads a second.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
 
 from batchgen.sandbox.launch import process
+from benchmarks.figures import Figure, main
 
 SUBMITS, READS = 5_000, 10_000
 """The bounds, in answers a second."""
@@ -90,13 +88,6 @@ class Caller(asyncio.Protocol):
             self._done.set_exception(exc or ConnectionError("the sandbox hung up"))
 
 
-class Rate(NamedTuple):
-    """Answers a second of the sandbox's processor, and of the wall clock."""
-
-    core: float
-    wall: float
-
-
 def spent(server: int) -> float | None:
     """Seconds of processor time of a process, if the system tells."""
     try:
@@ -109,8 +100,8 @@ def spent(server: int) -> float | None:
 
 async def load(
     address: str, server: int, requests: Sequence[bytes]
-) -> tuple[Rate, list[bytes]]:
-    """Send these requests; the rate of their answers, and the answers."""
+) -> tuple[float, list[bytes]]:
+    """Send these requests; answers a second of the sandbox's processor, and they."""
     before = spent(server)
     loop = asyncio.get_running_loop()
     where = urlsplit(address)
@@ -119,38 +110,35 @@ async def load(
     start = time.perf_counter()
     for first in range(_CONNECTIONS):
         done: asyncio.Future[None] = loop.create_future()
-        caller = Caller(requests[first::_CONNECTIONS], done)
-        await loop.create_connection(lambda c=caller: c, where.hostname, where.port)
-        callers.append(caller)
+        caller = partial(Caller, requests[first::_CONNECTIONS], done)
+        host, port = where.hostname or "", where.port or 0
+        callers.append((await loop.create_connection(caller, host, port))[1])
         finished.append(done)
     await asyncio.gather(*finished)
-    wall = len(requests) / (time.perf_counter() - start)
+    seconds = time.perf_counter() - start
     after = spent(server)
-    core = wall
     if before is not None and after is not None and after > before:
-        core = len(requests) / (after - before)
+        seconds = after - before
     answers = [answer for caller in callers for answer in caller.answers]
     good = sum(answer.startswith(b"HTTP/1.1 200") for answer in answers)
     if good != len(requests):
-        sys.exit(f"{len(requests) - good} answers were not 200: {answers[0]!r}")
-    return Rate(core, wall), answers
+        wrong = f"{len(requests) - good} answers were not 200: {answers[0]!r}"
+        raise ConnectionError(wrong)
+    return len(requests) / seconds, answers
 
 
-def apart(server: int) -> str:
-    """Give the sandbox a core of its own; what came of it."""
+def apart(server: int) -> None:
+    """Give the sandbox a core of its own, where the system lets us."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) < 2:  # noqa: PLR2004 - one for each of the two
-        return "not bound to a core"
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(server, {cores[-1]})
-        os.sched_setaffinity(0, set(cores[:-1]))
-        return f"bound to core {cores[-1]} of {len(cores)}"
-    return "not bound to a core"
+    if len(cores) > 1:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(server, {cores[-1]})
+            os.sched_setaffinity(0, set(cores[:-1]))
 
 
-async def measure(address: str, server: int, count: int) -> tuple[Rate, Rate]:
+async def rates(address: str, server: int, count: int) -> tuple[float, float]:
     """The best rate of submissions and of reads."""
-    best_submit = best_read = Rate(0.0, 0.0)
+    best_submit = best_read = 0.0
     for _ in range(_ROUNDS):
         rate, answers = await load(address, server, [submission()] * count)
         best_submit = max(best_submit, rate)
@@ -161,31 +149,21 @@ async def measure(address: str, server: int, count: int) -> tuple[Rate, Rate]:
     return best_submit, best_read
 
 
-def main() -> int:
-    """Measure, print, judge."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
-    count = 2_400 if parser.parse_args().quick else 24_000
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Submissions and reads; the rest of the benchmarks rest on them."""
+    count = 2_400 if quick else 24_000
     arguments = "--profile", "plain", "--speed", "1e9", "--balance", "100000000"
     with (
         tempfile.TemporaryDirectory() as folder,
         process(Path(folder), *arguments) as (addresses, started),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        print(f"sandbox {apart(started.pid)}, {count:,} requests a round")
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rates = runner.run(measure(addresses.api, started.pid, count))
-    good = True
-    for name, rate, bound in zip(
-        ("submissions", "reads"), rates, (SUBMITS, READS), strict=True
-    ):
-        verdict = "ok" if rate.core >= bound else "BELOW THE BOUND"
-        good = good and rate.core >= bound
-        print(
-            f"{name:12} {rate.core:8,.0f} a second of one core, at least {bound:,}: "
-            f"{verdict} ({rate.wall:,.0f} by the wall clock)"
-        )
-    return 0 if good else 1
+        apart(started.pid)
+        found = runner.run(rates(addresses.api, started.pid, count))
+    titles = "sandbox: submissions", "sandbox: reads"
+    for what, rate, bound in zip(titles, found, (SUBMITS, READS), strict=True):
+        yield Figure("", what, rate, "/s of one core", bound, more_is_better=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(measure)

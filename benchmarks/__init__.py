@@ -1,0 +1,1 @@
+"""Every promise about speed, measured beside its peers: `python -m benchmarks`."""
