@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from batchgen.answers import when
-from batchgen.client import Bill, Client
+from batchgen.client import Client
 from batchgen.errors import Unavailable
 from batchgen.events import CostSettled, PredictionFailed
 from batchgen.ledger import Account
+from batchgen.listings import Bill
 from batchgen.money import Micros, dollars
 from batchgen.recorder import Recorder
 from batchgen.records import Record

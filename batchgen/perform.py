@@ -128,7 +128,7 @@ class Local:
     async def _submit(self, step: Submit) -> TaskEvent:
         task, number = step.task.id, step.attempt
         began = anyio.current_time()
-        asked = self._client.service_window(began)
+        asked = self._client.clock.window(began)
         try:
             found = await self._client.submit(step.task.model, step.task.input)
         except Refused as no:
@@ -143,7 +143,7 @@ class Local:
                 attempt=number,
                 phase=error.phase,
                 error=str(error),
-                window=_both(asked, self._client.service_window(began)),
+                window=_both(asked, self._client.clock.window(began)),
                 evidence=error.evidence,
             )
         self._accepted_at[found.id] = anyio.current_time()
@@ -157,7 +157,7 @@ class Local:
 
     def service_time(self) -> str:
         """The latest that the service's clock can show."""
-        return self._client.service_time()
+        return self._client.clock.latest()
 
     async def upload(self, ref: str, path: str) -> str:
         """Bring a picture to the service; the address at which it can read it.

@@ -239,7 +239,7 @@ class Runner:
 
     async def note_jump(self, ahead: float) -> None:
         """The time of day was set by so many seconds."""
-        self._settlement.client.clock_was_set()
+        self._settlement.client.clock.was_set()
         event = ClockJumped(ahead_ms=round(ahead * 1000))
         await self._aside(self._recorder.write, event)
         self._observer.notice(

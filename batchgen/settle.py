@@ -262,7 +262,7 @@ class Settlement:
         ]
         models = [planned.model for planned in plans if planned]
         owned = self._tally.owned | {one.prediction for one in verdict.adopted}
-        now = self.client.service_time_at_least()
+        now = self.client.clock.earliest()
         found = alone(verdict.unclear, models, listed, owned, self._profile, now)
         return list(found)
 
@@ -416,11 +416,11 @@ class Settlement:
         )
 
     def _server_now(self) -> datetime:
-        return self._world.now() + timedelta(seconds=self.client.clock_offset)
+        return self._world.now() + timedelta(seconds=self.client.clock.offset)
 
     def _seconds_until_settled(self, doubts: Sequence[Doubt]) -> float:
         last = max(doubt.settled_at(self._profile) for doubt in doubts)
-        now = self.client.service_time_at_least()
+        now = self.client.clock.earliest()
         return max(0.0, (last - now).total_seconds())
 
     def _settles_soon(self, doubt: Doubt) -> bool:

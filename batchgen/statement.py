@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from batchgen.client import Bill
 from batchgen.ledger import Account
+from batchgen.listings import Bill
 from batchgen.money import Micros
 from batchgen.state import Stage
 from batchgen.tally import Tally

@@ -77,8 +77,8 @@ async def silence(runner: Runner, client: Client, profile: Profile) -> None:
     """Stop when no request got any answer for too long."""
     while True:
         await anyio.sleep(_LOOK)
-        limit = profile.endurance if client.answered else profile.patience
-        since = client.silent_since
+        limit = profile.endurance if client.wire.answered else profile.patience
+        since = client.wire.silent_since
         if since is not None and anyio.current_time() - since > limit:
             runner.stop("network", f"no answer from the service for {limit:.0f} s")
             runner.detach()

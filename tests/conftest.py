@@ -206,7 +206,7 @@ class Story:
         tasks = self.tasks(manifest) if tasks is None else tasks
         terms = Terms(policy or Policy(), limits or Limits(8, None), cap, "digest")
         async with connected(account, (5000, 1.0), world) as client:
-            for http in (client._submits, client._reads):  # noqa: SLF001 - no door
+            for http in (client.wire.submits, client.wire.reads):
                 http.headers.update({"X-Sandbox-Fault": faults} if faults else {})
             with Journal.open(self.folder(manifest), world) as journal:
                 tally = Tally.of(journal.records)

@@ -14,7 +14,7 @@ from test_strays import TASK, opened
 
 from batchgen.audit import Orphan, orphans, spans
 from batchgen.billing import Billing, overdue
-from batchgen.client import Bill, Client
+from batchgen.client import Client
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
@@ -25,6 +25,7 @@ from batchgen.events import (
     SessionOpened,
 )
 from batchgen.journal import Journal
+from batchgen.listings import Bill
 from batchgen.pace import Pace
 from batchgen.profile import Limits
 from batchgen.recorder import Recorder

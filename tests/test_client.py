@@ -19,7 +19,6 @@ import httpx
 import pytest
 
 from batchgen.client import Client
-from batchgen.client import _Phase as Phase
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
 from batchgen.pace import Pace
 from batchgen.perform import Local
@@ -27,6 +26,7 @@ from batchgen.perform import _Trouble as Trouble
 from batchgen.plan import Download
 from batchgen.profile import SANDBOX
 from batchgen.tasks import Task
+from batchgen.transport import Phase
 from batchgen.world import World
 
 pytestmark = pytest.mark.anyio
@@ -444,10 +444,10 @@ async def test_the_clock_of_the_service_is_learned_from_its_answers() -> None:
     ahead = format_datetime(NOW + timedelta(hours=2), usegmt=True)
     with Server(sends(reply(200, TAKEN, {"Date": ahead}))) as server:
         async with client(server.url) as api:
-            assert (api.answered, api.silent_since) == (False, None)
+            assert (api.wire.answered, api.wire.silent_since) == (False, None)
             await api.submit(MODEL, BODY)
-            assert api.clock_offset == 7200
-            assert (api.answered, api.silent_since) == (True, None)
+            assert api.clock.offset == 7200
+            assert (api.wire.answered, api.wire.silent_since) == (True, None)
 
 
 async def test_silence_is_counted_from_its_first_request() -> None:
@@ -457,9 +457,9 @@ async def test_silence_is_counted_from_its_first_request() -> None:
             for _ in range(2):
                 with pytest.raises(Unavailable):
                     await api.result("p1")
-            assert not api.answered
-            assert api.silent_since is not None
-            assert began <= api.silent_since <= anyio.current_time()
+            assert not api.wire.answered
+            assert api.wire.silent_since is not None
+            assert began <= api.wire.silent_since <= anyio.current_time()
 
 
 # Readings.

@@ -26,7 +26,9 @@ audit settle feed engines perform
 moves repairs space
 recorder slots witness
 reconcile tally starts journal client downloads stores
-parts uploads
+transport uploads
+servicetime listings
+parts
 bodies
 plan selector forecast
 tasks
@@ -53,7 +55,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes elements
+references shapes elements listings
 """
 PURE = _PURE.split()
 

@@ -11,7 +11,7 @@ import pytest
 
 from batchgen.answers import Prediction, prediction
 from batchgen.answers import when as moment
-from batchgen.client import Bill, Client
+from batchgen.client import Client
 from batchgen.errors import Unavailable
 from batchgen.events import (
     AttemptAccepted,
@@ -24,6 +24,7 @@ from batchgen.events import (
     Window,
 )
 from batchgen.journal import Journal, read
+from batchgen.listings import Bill
 from batchgen.pace import Pace
 from batchgen.plan import Policy, Retry
 from batchgen.profile import SANDBOX, WAVESPEED, Profile
@@ -396,7 +397,7 @@ async def settled(
     async with Account.connect(
         "http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now
     ) as client:
-        client.rows, client.clock_offset, client.looks = rows, offset, looks
+        client.rows, client.clock.offset, client.looks = rows, offset, looks
         with Journal.open(folder, world) as journal:
             recorder = Recorder(journal, Tally(), Quiet())
             for event in events:

@@ -18,10 +18,11 @@ from trio.testing import MockClock
 from batchgen import billing, journal
 from batchgen.cli import session
 from batchgen.cli.session import connected, first_contact
-from batchgen.client import Bill, Client
+from batchgen.client import Client
 from batchgen.errors import ApiError
 from batchgen.events import AttemptUncertain, CostSettled, Event
 from batchgen.ledger import Account, Ledger
+from batchgen.listings import Bill
 from batchgen.profile import Limits
 from batchgen.settle import Settlement
 from batchgen.world import iso
@@ -326,7 +327,7 @@ def test_a_slow_answer_does_not_set_the_clock_of_the_service_back() -> None:
         await client.submit(MODEL, {"prompt": "boat", "duration": 3})
         now = anyio.current_time()
         assert now - began > 30
-        window = client.service_window(now)
+        window = client.clock.window(now)
         assert window.since <= iso(provider.clock(now)) <= window.until[:-4] + "999Z"
 
     on_a_machine({"slow-answer": 1.0}, -7200, work)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_strays import opened
 
-from batchgen.client import Bill
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
@@ -16,6 +15,7 @@ from batchgen.events import (
     PredictionFailed,
     TaskPlanned,
 )
+from batchgen.listings import Bill
 from batchgen.records import Record
 from batchgen.statement import Sums, statement, total
 from batchgen.tally import Tally

@@ -155,7 +155,7 @@ async def key(
 
 def _newest(records: Sequence[Record], client: Client, account: Account) -> str | None:
     """The newest prediction that the service must still know."""
-    now = when(client.service_time())
+    now = when(client.clock.latest())
     for record in reversed(records):
         if isinstance(record.event, AttemptAccepted):
             at = when(record.at)

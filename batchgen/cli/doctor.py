@@ -103,7 +103,7 @@ async def _ask(
     async with connected(account, pace, World()) as client:
         funds = await first_contact(client, account, notes.append)
         more = [await _models(client), await _price(client)]
-        return funds, client.clock_offset, notes, more
+        return funds, client.clock.offset, notes, more
 
 
 async def _models(client: Client) -> Check:

@@ -118,7 +118,7 @@ async def first_contact(
         except Unavailable as error:
             if error.http == 401:  # noqa: PLR2004
                 raise _bad_key(done) from error
-            if client.knows_the_time:
+            if client.clock.known:
                 warn(f"the balance cannot be read: {error.message}")
                 return None
             if anyio.current_time() - began > account.profile.patience:
@@ -162,7 +162,7 @@ class Session:
             await take_in(recorder, self.journal.folder, self.world)
             doubts = sum(1 for _ in self.tally.doubtful())
             await self.journal.hold(doubts + self.terms.limits.concurrency)
-            until = self.client.service_time()
+            until = self.client.clock.latest()
             found: list[Event] = [*left_open(self.journal, self.tally, until), *news]
             self._tell_of_refunds()
             async with anyio.create_task_group() as group:
@@ -228,7 +228,7 @@ class Session:
             profile=account.profile,
             policy=terms.policy,
             limits=terms.limits,
-            service_time=self.client.service_time,
+            service_time=self.client.clock.latest,
             auditor=Auditor(
                 recorder, self.client, account.profile, self.journal.records
             ),
@@ -246,7 +246,7 @@ class Session:
             manifest=self.terms.manifest,
             endpoint=self.account.endpoint,
             key=self.account.fingerprint,
-            clock_offset_ms=round(self.client.clock_offset * 1000),
+            clock_offset_ms=round(self.client.clock.offset * 1000),
             deadline=iso(until) if until else "",
             deadline_text=self.terms.deadline_text,
             day=self.terms.day,

@@ -18,8 +18,9 @@ from batchgen.audit import spans
 from batchgen.cli import exits, results, settings
 from batchgen.cli.colour import say
 from batchgen.cli.session import Account, check_endpoint, connected, first_contact
-from batchgen.client import Bill, Client
+from batchgen.client import Client
 from batchgen.errors import ApiError, Unavailable, UsageError
+from batchgen.listings import Bill
 from batchgen.money import dollars, plain
 from batchgen.profile import Profile, profile_of
 from batchgen.records import Record
@@ -98,7 +99,7 @@ async def gather(
     ]
     bills: dict[str, Bill] = {}
     strangers: dict[str, str] = {}
-    now = when(client.service_time())
+    now = when(client.clock.latest())
     wide = timedelta(seconds=profile.accept_settle)
     models = {state.planned.model for state in tally.states.values() if state.planned}
     for model in sorted(models):

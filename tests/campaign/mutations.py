@@ -261,7 +261,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer from before the sleep",
-        "client.py",
+        "servicetime.py",
         "        slack = max(slack, (self._now() - day).total_seconds())\n",
         "",
         "tests/test_simulation.py::"
@@ -368,35 +368,35 @@ MUTATIONS = (
     # The wire.
     Mutation(
         "redirects are followed",
-        "client.py",
+        "transport.py",
         '"follow_redirects": False,',
         '"follow_redirects": True,',
         CLIENT,
     ),
     Mutation(
         "connections are kept",
-        "client.py",
+        "transport.py",
         "max_keepalive_connections=0",
         "max_keepalive_connections=9",
         CLIENT,
     ),
     Mutation(
         "silence is not sent",
-        "client.py",
+        "transport.py",
         "if self.failed_to_connect and not self.started:",
         "if not self.started:",
         CLIENT,
     ),
     Mutation(
         "sent is not sent",
-        "client.py",
+        "transport.py",
         "if self.failed_to_connect and not self.started:",
         "if self.failed_to_connect or not self.answered:",
         CLIENT,
     ),
     Mutation(
         "proxies of the environment",
-        "client.py",
+        "transport.py",
         '"trust_env": False,',
         '"trust_env": True,',
         CLIENT,
@@ -404,14 +404,14 @@ MUTATIONS = (
     Mutation(
         "a model's name is an address",
         "client.py",
-        '"POST", quote(model),',
-        '"POST", model,',
+        "quote(model), self._spelled",
+        "model, self._spelled",
         SECURITY,
     ),
     Mutation(
         "the key may be repeated",
-        "client.py",
-        "body=self._redact(answer.body)",
+        "transport.py",
+        "body=self.redact(answer.body)",
         "body=answer.body",
         SECURITY,
     ),

@@ -1,0 +1,269 @@
+"""Connections to the API: how they are opened, and what they prove.
+
+Submissions get a fresh connection each, because only then do the trace events of the
+stock transport prove whether a byte of the request left; readings keep their
+connections; uploads go to another origin by a client that has no key. None of them
+follows redirects, reads the environment, or sends the key anywhere but to the
+configured origin.
+"""
+
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import httpx
+
+from batchgen.answers import Answer, is_envelope
+from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
+from batchgen.pace import Pace
+from batchgen.redaction import Redaction
+from batchgen.servicetime import ServiceClock
+from batchgen.trust import trust
+
+if TYPE_CHECKING:
+    from httpcore import AsyncNetworkBackend
+
+LARGEST = 2 * 1024 * 1024
+"""Bytes of an answer, unless more are asked for."""
+
+# Waiting is cheap, not knowing is not: the read limit is far beyond any answer time.
+_SUBMIT = httpx.Timeout(connect=10, write=30, read=120, pool=10)
+_READ = httpx.Timeout(connect=10, write=10, read=30, pool=30)
+_READ_DEADLINE = 60.0
+_READS_IN_FLIGHT = 10  # more only pile up inside the connection pool, which is slow
+
+
+class Phase:
+    """How far a submission came, told by the transport's trace events alone."""
+
+    def __init__(self) -> None:
+        self.failed_to_connect = ""
+        self.started = False
+        self.sent = False
+        self.answered = False
+
+    async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        """Note one event."""
+        del info
+        if name in ("connection.connect_tcp.failed", "connection.start_tls.failed"):
+            self.failed_to_connect = name.split(".")[1]
+        elif name.endswith(".send_request_headers.started"):
+            self.started = True
+        elif name.endswith(".send_request_body.complete"):
+            self.sent = True
+        elif name.endswith(".receive_response_headers.complete"):
+            self.answered = True
+
+    def verdict(
+        self, error: Exception, redact: Callable[[str], str] = str
+    ) -> NotSent | Uncertain:
+        """Not sent only with proof; no proof is doubt."""
+        if self.failed_to_connect and not self.started:
+            return NotSent(redact(sentence(error)), phase=self.failed_to_connect)
+        phase = "connecting"
+        if self.started:
+            phase = "body incomplete"
+        if self.sent:
+            phase = "no answer"
+        if self.answered:
+            phase = "answer incomplete"
+        return Uncertain(redact(sentence(error)), phase=phase)
+
+
+class Wire:
+    """One account's connections to one address of the API.
+
+    Attributes:
+        submits: a fresh connection for each request.
+        reads: kept connections.
+        puts: to where uploads go; it holds no key.
+        clock: what the answers told of the service's time.
+        redact: keeps our key out of whatever was answered.
+        answered: whether any request of this session ever got any answer.
+        silent_since: when the oldest request began after which nothing was heard,
+            by the event loop's clock; None while the service talks.
+    """
+
+    def __init__(
+        self,
+        submits: httpx.AsyncClient,
+        reads: httpx.AsyncClient,
+        puts: httpx.AsyncClient,
+        *,
+        pace: Pace,
+        now: Callable[[], datetime],
+        redact: Redaction,
+    ) -> None:
+        self.submits = submits
+        self.reads = reads
+        self.puts = puts
+        self.clock = ServiceClock(now)
+        self.redact = redact
+        self.answered = False
+        self.silent_since: float | None = None
+        self._pace = pace
+        self._room = anyio.CapacityLimiter(_READS_IN_FLIGHT)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        base_url: str,
+        key: str,
+        *,
+        pace: Pace,
+        now: Callable[[], datetime],
+        proxy: str | None = None,
+        network: "AsyncNetworkBackend | None" = None,
+    ) -> AsyncIterator[Self]:
+        """Open all clients.
+
+        Args:
+            base_url: scheme, host and port; the API's paths are added.
+            key: sent as a Bearer token to this origin only.
+            pace: of reading requests.
+            now: the time of day, to learn the service's clock offset.
+            proxy: for all requests; the environment's is never used.
+            network: beneath the stock transports, whose trace events stay their own.
+
+        Raises:
+            ApiError: the key cannot be sent at all.
+        """
+        if not (key.isascii() and key.isprintable() and key.strip() == key):
+            raise ApiError(
+                "the API key has characters that no key has", rule="bad-key", http=401
+            )
+        common: dict[str, Any] = {
+            "base_url": f"{base_url.rstrip('/')}/api/v3/",
+            "headers": {
+                "Authorization": f"Bearer {key}",
+                "Accept-Encoding": "identity",
+                "User-Agent": "batchgen",
+            },
+            "follow_redirects": False,
+            "trust_env": False,
+            "verify": trust(),
+            "proxy": proxy,
+            "http2": False,
+        }
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        async with (
+            httpx.AsyncClient(timeout=_SUBMIT, limits=fresh, **common) as submits,
+            httpx.AsyncClient(timeout=_READ, **common) as reads,
+            # Dialled by checked addresses, so by no proxy and over no kept connection.
+            httpx.AsyncClient(verify=trust(), trust_env=False, limits=fresh) as puts,
+        ):
+            if network is not None:
+                for http in (submits, reads, puts):
+                    _put_beneath(network, http)
+            redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
+            yield cls(submits, reads, puts, pace=pace, now=now, redact=redact)
+
+    async def post(self, path: str, body: Mapping[str, Any], phase: Phase) -> Answer:
+        """Send one submission, once; `phase` sees how far it comes.
+
+        Raises:
+            Exception: whatever the transport raises; only `phase` can tell what of it.
+        """
+        request = self.submits.build_request(
+            "POST", path, json=body, extensions={"trace": phase}
+        )
+        response = await self.submits.send(request, stream=True)
+        try:
+            return await self._whole(response, LARGEST)
+        finally:
+            await response.aclose()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+        *,
+        most: int = LARGEST,
+        deadline: float = _READ_DEADLINE,
+    ) -> Answer:
+        """Send a request that may be repeated at will; its whole answer.
+
+        Raises:
+            Unavailable: none came.
+        """
+        async with self._room:
+            await self._pace.turn()
+            asked = self.begin()
+            try:
+                with anyio.fail_after(deadline):
+                    async with self.reads.stream(
+                        method, path, json=body, files=files
+                    ) as response:
+                        answer = await self._whole(response, most)
+            except (httpx.HTTPError, OSError, TimeoutError) as error:
+                raise Unavailable(self.redact.text(sentence(error))) from error
+        self.heard()
+        if answer.http == 429:  # noqa: PLR2004
+            self._pace.halve()
+        if is_envelope(answer):
+            self.clock.learn(answer, asked)
+        return answer
+
+    def begin(self) -> tuple[float, datetime]:
+        """A request begins; when, by the loop's clock and by the time of day."""
+        asked = self.clock.asked()
+        if self.silent_since is None:
+            self.silent_since = asked[0]
+        return asked
+
+    def heard(self) -> None:
+        """An answer came."""
+        self.answered, self.silent_since = True, None
+
+    async def _whole(self, response: httpx.Response, most: int) -> Answer:
+        """The body without our key, whatever a server or a proxy repeats of it."""
+        answer = await _whole(response, most)
+        return replace(answer, body=self.redact(answer.body))
+
+
+def _put_beneath(network: "AsyncNetworkBackend", client: httpx.AsyncClient) -> None:
+    transport: Any = client._transport  # noqa: SLF001 - httpx has no argument for it
+    transport._pool._network_backend = network  # noqa: SLF001 - the same
+
+
+async def _whole(response: httpx.Response, most: int) -> Answer:
+    """The body, bounded on the wire and after inflating."""
+    chunks, size = [], 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > most:
+            raise Unavailable(f"an answer of over {most} bytes")
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        body = _inflated(body, encoding, most)
+    return Answer(response.status_code, response.headers, body)
+
+
+def _inflated(body: bytes, encoding: str, most: int) -> bytes:
+    """Inflate what a server compressed without being asked, within bounds."""
+    if encoding not in ("gzip", "deflate"):
+        raise Unavailable(f"an answer in {encoding}")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        text = inflater.decompress(body, most)
+    except zlib.error as error:
+        raise Unavailable("an answer that does not inflate") from error
+    if inflater.unconsumed_tail:
+        raise Unavailable(f"an answer of over {most} bytes")
+    return text
+
+
+def sentence(error: Exception) -> str:
+    """An error in a few words; the class says what an empty text does not."""
+    text = str(error).strip()
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
