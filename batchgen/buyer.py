@@ -24,7 +24,6 @@ from batchgen.profile import Limits, Profile
 from batchgen.recorder import Recorder
 from batchgen.settle import Fingerprint
 from batchgen.slots import Groups, Slots
-from batchgen.state import Status
 from batchgen.tasks import Task
 
 _BREAKER = 3  # uncertain submissions in a row
@@ -82,23 +81,34 @@ class Buyer:
             scope.cancel()
 
     async def buy(self, step: Submit) -> bool:
-        """Buy, if that is still wanted and the cap allows it; False if not.
+        """Buy, if that is still wanted and the cap allows it.
+
+        Returns whether the task stands elsewhere than before, so that what is next
+        must be decided anew; False if it is not bought.
 
         Raises:
             StoreError: the state file cannot be written.
         """
         group = self._fingerprint(step.task.model, step.task.input)
-        outcome: TaskEvent | None = None
-        while outcome is None and await self._ready(step.task):
+        decided_on = self._tally.states.get(step.task.id)
+        while await self._ready(step.task):
             async with self.slots.hold(step.task.model):
                 if self._closed or not self._affordable(step.task):
                     return False
                 await self._turn()
                 async with self.groups.sending(group):
-                    outcome = await self._send(step)
-        if outcome is not None:
+                    # From this look to the reservation there is no await.
+                    if self._tally.states.get(step.task.id) != decided_on:
+                        return True  # its doubt was cleared up while it waited
+                    if self._closed or not self._affordable(step.task):
+                        return False
+                    body = self._courier.sent(step.task, self._service_time())
+                    if body is None:
+                        continue  # a picture went out of date meanwhile
+                    outcome = await self._send(step, body)
             self._learn(outcome)
-        return outcome is not None
+            return True
+        return False
 
     async def _ready(self, task: Task) -> bool:
         """Bring the pictures first, which is free; False if that is of no use."""
@@ -109,16 +119,7 @@ class Buyer:
             ready = await self._courier.bring(task, self._service_time())
         return ready and not self._closed
 
-    async def _send(self, step: Submit) -> TaskEvent | None:
-        # From this look at the ledger to the reservation there is no await.
-        if self._closed or not self._affordable(step.task):
-            return None
-        state = self._tally.states.get(step.task.id)
-        if state and state.status in (Status.RENDERING, Status.DOWNLOADING):
-            return None  # the doubt that was to be paid twice was found meanwhile
-        body = self._courier.sent(step.task, self._service_time())
-        if body is None:
-            return None  # a picture went out of date while it waited for its turn
+    async def _send(self, step: Submit, body: dict[str, object]) -> TaskEvent:
         self._recorder.plan(step.task)
         event = AttemptStarted(
             task=step.task.id, attempt=step.attempt, reserve=self._bound(step.task)
@@ -204,7 +205,7 @@ class Buyer:
             )
         await self._recorder.room()
         self._told_full = False
-        await self._perform.space.calm()
+        await self._perform.fetcher.space.calm()
 
     def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
         """A prediction has one owner; an id that is somebody's proves nothing."""

@@ -9,11 +9,12 @@ import anyio
 from batchgen.answers import when
 from batchgen.errors import Refused, Unavailable
 from batchgen.events import MediaUploaded, TaskAbandoned
-from batchgen.perform import KeyRejected, Local, PictureChanged
+from batchgen.perform import Local, PictureChanged
 from batchgen.recorder import Recorder
 from batchgen.references import elements, pictures, task_of, wire
 from batchgen.state import Status
 from batchgen.task import Task
+from batchgen.trouble import KeyRejected
 from batchgen.world import iso
 
 LIFE = timedelta(hours=24)

@@ -27,8 +27,9 @@ from batchgen.events import (
     TaskEvent,
 )
 from batchgen.feed import Feed
+from batchgen.fetcher import made
 from batchgen.parts import BadClip
-from batchgen.perform import KeyRejected, Local, made
+from batchgen.perform import Local
 from batchgen.plan import (
     Abandon,
     Await,
@@ -46,6 +47,7 @@ from batchgen.references import task_of
 from batchgen.settle import Settlement
 from batchgen.state import Status, TaskState
 from batchgen.tasks import Task
+from batchgen.trouble import KeyRejected
 
 _DOWNLOADERS = 4
 _WAITING_DOWNLOADS = 1000  # then workers wait with their clips, and nothing is bought
@@ -274,7 +276,7 @@ class Runner:
         self._abort()
 
     def _abort(self) -> None:
-        self._perform.stop.set()
+        self._perform.fetcher.stop.set()
         self._scope.cancel()
 
     async def _rounds(self, tasks: Tasks) -> None:

@@ -20,13 +20,13 @@ import pytest
 
 from batchgen.client import Client
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
+from batchgen.fetcher import Fetcher
 from batchgen.pace import Pace
-from batchgen.perform import Local
-from batchgen.perform import _Trouble as Trouble
 from batchgen.plan import Download
 from batchgen.profile import SANDBOX
 from batchgen.tasks import Task
 from batchgen.transport import Phase
+from batchgen.trouble import Trouble
 from batchgen.world import World
 
 pytestmark = pytest.mark.anyio
@@ -613,9 +613,9 @@ async def test_one_odd_reading_does_not_give_up_a_paid_clip(
     quick = replace(SANDBOX, backoff_first=0.001, backoff_longest=0.01, drop_grace=9)
     with Server(sends(blip)) as server, httpx.Client() as files:
         async with client(server.url) as api:
-            local = Local(api, files, quick, tmp_path, World())
+            fetcher = Fetcher(api, files, quick, tmp_path, World())
             with anyio.move_on_after(0.5):
-                await local(Download(one, 1, "p1"))
+                await fetcher.download(Download(one, 1, "p1"))
     assert len(server.requests) > 1
 
 

@@ -20,6 +20,7 @@ from batchgen.events import (
     ClockJumped,
     Window,
 )
+from batchgen.fetcher import Fetcher
 from batchgen.perform import Local
 from batchgen.plan import Submit
 from batchgen.profile import Profile
@@ -117,7 +118,8 @@ def test_a_machine_that_slept_knows_how_long_ago_it_asked(
         await client.balance()
         asked = provider.clock(anyio.current_time())
         profile: Profile = PROFILE
-        perform = Local(client, httpx.Client(), profile, tmp_path, world)
+        fetcher = Fetcher(client, httpx.Client(), profile, tmp_path, world)
+        perform = Local(client, fetcher, profile, tmp_path, world)
         found: list[Any] = []
 
         async def submit() -> None:

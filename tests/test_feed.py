@@ -14,6 +14,7 @@ import pytest
 from batchgen.client import Client
 from batchgen.disk import Disk, read_all
 from batchgen.events import (
+    AttemptAbsent,
     AttemptAccepted,
     AttemptRefused,
     AttemptStarted,
@@ -29,6 +30,7 @@ from batchgen.events import (
     Window,
 )
 from batchgen.feed import Feed
+from batchgen.fetcher import Fetcher
 from batchgen.journal import Journal, read
 from batchgen.pace import Pace
 from batchgen.perform import Local
@@ -259,9 +261,15 @@ class House:
     """One session, ready to run."""
 
     def __init__(
-        self, runner: Runner, engine: Engine, tally: Tally, notices: list[str]
+        self,
+        runner: Runner,
+        engine: Engine,
+        tally: Tally,
+        settlement: Settlement,
+        notices: list[str],
     ) -> None:
         self.runner = runner
+        self.settlement = settlement
         self.engine = engine
         self.tally = tally
         self.notices = notices
@@ -290,6 +298,7 @@ async def house(
     folder: Path,
     *past: Event,
     limits: Limits = Limits(4, None),  # noqa: B008 - frozen
+    policy: Policy = Policy(),  # noqa: B008 - frozen
     disk: Disk | None = None,
     world: World | None = None,
 ) -> AsyncIterator[House]:
@@ -307,21 +316,23 @@ async def house(
         for event in past:
             tally.apply(event)
         recorder = Recorder(journal, tally, quiet)
-        engine = Engine(client, files, PROFILE, folder / "videos", world)
+        videos = folder / "videos"
+        fetcher = Fetcher(client, files, PROFILE, videos, world)
+        engine = Engine(client, fetcher, PROFILE, videos, world)
         engine.steps = []
         settlement = Settlement(
-            recorder, client, PROFILE, Policy(), lambda model, _: model, world
+            recorder, client, PROFILE, policy, lambda model, _: model, world
         )
         runner = Runner(
             recorder,
             engine,
             settlement,
             profile=PROFILE,
-            policy=Policy(),
+            policy=policy,
             limits=limits,
             service_time=world.stamp,
         )
-        yield House(runner, engine, tally, quiet.notices)
+        yield House(runner, engine, tally, settlement, quiet.notices)
 
 
 def bought(one: Task) -> list[Event]:
@@ -416,6 +427,46 @@ async def test_every_intent_is_on_disk_before_it_is_performed(tmp_path: Path) ->
         home.engine.before = look
         await home.run([A, B, C, D])
         assert intents == [True] * 4
+
+
+ADOPTED = AttemptAccepted(task=A.id, attempt=1, prediction="a1")
+COMPLETED = PredictionCompleted(task=A.id, attempt=1, outputs=())
+SAVED = OutputsSaved(task=A.id, attempt=1, files=())
+NEVER = Window(since="", until="")
+ABSENT = AttemptAbsent(task=A.id, attempt=1, scans=2, window=NEVER, by="scan")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "then"),
+    [
+        ([ADOPTED], {Await: 1}),
+        ([ADOPTED, COMPLETED], {}),
+        ([ADOPTED, COMPLETED, SAVED], {}),
+        ([ABSENT], {Submit: 1, Await: 1}),
+        ([], {Submit: 1, Await: 1}),
+    ],
+)
+async def test_a_verdict_on_the_way_to_the_till_is_heard(
+    tmp_path: Path, verdict: list[TaskEvent], then: dict[type[Step], int]
+) -> None:
+    """A second purchase of a doubt waits while the doubt itself is settled."""
+    doubt = AttemptUncertain(
+        task=A.id, attempt=1, phase="read", error="cut", window=NEVER
+    )
+    past = [*bought(A)[:2], doubt]
+    again = Policy(retry=frozenset({"uncertain"}))
+    send, receive = anyio.create_memory_object_stream[Download](1)
+    async with house(tmp_path, *past, policy=again) as home:
+        with send, receive, anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                with home.settlement.groups.settling([A.model]):
+                    feed = Feed([], iter([]))
+                    group.start_soon(home.runner._drive, A, feed, send)  # noqa: SLF001 - one worker, without the others
+                    await anyio.wait_all_tasks_blocked()
+                    for event in verdict:
+                        await home.runner._recorder.write(event)  # noqa: SLF001 - as the settling does
+        kinds = [type(step) for step in home.engine.steps]
+        assert {kind: kinds.count(kind) for kind in kinds} == then
 
 
 async def test_submissions_go_one_by_one_until_one_was_listed(

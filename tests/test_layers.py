@@ -23,7 +23,8 @@ runner
 buyer billing statement
 courier
 audit settle feed engines perform
-moves repairs space
+fetcher
+moves repairs space trouble
 recorder slots witness
 reconcile tally starts journal client downloads stores
 transport uploads

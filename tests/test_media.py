@@ -19,9 +19,9 @@ from batchgen.events import (
     PredictionFailed,
     TaskAbandoned,
 )
+from batchgen.fetcher import made
 from batchgen.models import catalog
 from batchgen.models.canonical import digest
-from batchgen.perform import made
 from batchgen.plan import Download, Policy
 from batchgen.state import word
 from batchgen.tally import Tally
@@ -248,7 +248,7 @@ async def test_a_lost_answer_about_a_picture_is_found_by_its_address(
     cat, dog = stage.picture("cat"), stage.picture("dog")
     tasks = [stage.clip(1, cat), stage.clip(1, dog)]  # equal but for the picture
     with pytest.raises(BaseExceptionGroup):
-        await stage.run(tasks, disk=MortalDisk(lines=4, more=9))
+        await stage.run(tasks, disk=MortalDisk(word=b'"AttemptAccepted"'))
     assert len(stage.charges()) == 1
     tally = await stage.run(tasks)
     assert stage.words(tally, tasks) == ["done", "done"]
@@ -331,7 +331,7 @@ async def test_a_lost_answer_about_an_element_is_found(stages: Any) -> None:
     mug = stage.element("LostMug", stage.picture("mug"))
     tasks = [mug, stage.showing(1, mug)]
     with pytest.raises(BaseExceptionGroup):
-        await stage.run(tasks, disk=MortalDisk(lines=4, more=9))
+        await stage.run(tasks, disk=MortalDisk(word=b'"AttemptAccepted"'))
     assert len(stage.charges()) == 1
     tally = await stage.run(tasks)
     assert stage.words(tally, tasks) == ["done", "done"]

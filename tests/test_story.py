@@ -29,11 +29,20 @@ class Died(BaseException):
 
 
 class MortalDisk(Disk):
-    """Dies once the state file holds so many bytes, or lines and `more` bytes."""
+    """Dies once the state file holds so many bytes, or lines and `more` bytes.
+
+    Or in the middle of the first line that holds `word`.
+    """
 
     def __init__(
-        self, *, after: int | None = None, lines: int | None = None, more: int = 0
+        self,
+        *,
+        after: int | None = None,
+        lines: int | None = None,
+        more: int = 0,
+        word: bytes = b"",
     ) -> None:
+        self._word = word
         self._bytes_left = after
         self._lines_left = lines
         self._more = more
@@ -72,6 +81,8 @@ class MortalDisk(Disk):
 
     def _keep(self, data: bytes) -> int | None:
         """How much of a write still happens; None if all of it and life goes on."""
+        if self._word and self._word in data:
+            return data.index(self._word)
         if self._bytes_left is not None:
             self._bytes_left -= len(data)
             return len(data) + self._bytes_left if self._bytes_left <= 0 else None

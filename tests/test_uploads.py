@@ -14,9 +14,11 @@ from test_client import KEY, NOW, Server, reply
 from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.errors import Refused, Unavailable
+from batchgen.fetcher import Fetcher
 from batchgen.pace import Pace
-from batchgen.perform import KeyRejected, Local
+from batchgen.perform import Local
 from batchgen.profile import SANDBOX
+from batchgen.trouble import KeyRejected
 from batchgen.uploads import Storage, address, ticket
 from batchgen.world import World
 
@@ -196,7 +198,8 @@ async def bring(server: Server, folder: Path) -> str:
         server.url, KEY, pace=Pace(None, 1), now=lambda: NOW, loopback=True
     ) as api:
         with open_http() as files:
-            local = Local(api, files, hasty, folder, World())
+            fetcher = Fetcher(api, files, hasty, folder, World())
+            local = Local(api, fetcher, hasty, folder, World())
             return await local.upload(
                 f"sha256:{sha256(b'data').hexdigest()}", str(path)
             )

@@ -19,6 +19,7 @@ from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
 from batchgen.events import Event, SessionOpened
+from batchgen.fetcher import Fetcher
 from batchgen.journal import Journal
 from batchgen.models import Catalog
 from batchgen.money import Micros, dollars
@@ -203,7 +204,7 @@ class Session:
     ) -> Runner:
         account, terms, world = self.account, self.terms, self.world
         videos = self.journal.folder / "videos"
-        perform = Local(
+        fetcher = Fetcher(
             self.client,
             files,
             account.profile,
@@ -211,8 +212,9 @@ class Session:
             world,
             sidecars=terms.policy.sidecars,
         )
-        perform.received = self.observer.received
-        perform.space.notice = self.observer.notice
+        fetcher.received = self.observer.received
+        fetcher.space.notice = self.observer.notice
+        perform = Local(self.client, fetcher, account.profile, videos, world)
         settlement = Settlement(
             recorder,
             self.client,

@@ -136,10 +136,16 @@ MUTATIONS = (
     Mutation(
         "the cap is asked before the wait alone",
         "buyer.py",
-        "        if self._closed or not self._affordable(step.task):\n"
-        "            return None\n",
-        "        if self._closed:\n            return None\n",
+        "                    if self._closed or not self._affordable(step.task):\n",
+        "                    if self._closed:\n",
         "tests/test_simulation.py::test_two_slots_do_not_spend_the_same_money",
+    ),
+    Mutation(
+        "a verdict on the way to the till is not heard",
+        "buyer.py",
+        "if self._tally.states.get(step.task.id) != decided_on:",
+        "if self._closed:",
+        "tests/test_feed.py",
     ),
     Mutation(
         "an id with an owner is taken",
