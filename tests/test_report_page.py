@@ -227,6 +227,15 @@ def test_problems_have_the_command_that_settles_exactly_them() -> None:
     ]
 
 
+def test_a_rehearsal_says_how_its_picks_are_bought_in_full() -> None:
+    made = book([MUG], story(MUG))
+    assert "rehearsal" not in written(made)
+    made.summary["command"] = "batchgen run 'my ads.yaml' --model kling-std --run try"
+    text = written(made)
+    assert "batchgen run &#39;my ads.yaml&#39; --run try --select @picks.csv" in text
+    assert "a final clip will not equal the rehearsed one" in text
+
+
 def test_many_clips_and_odd_names_are_chosen_by_their_hashes() -> None:
     odd = task(1, "mug *", product="a")
     many = [task(n, f"m-{n}") for n in range(20, 28)]

@@ -123,6 +123,20 @@ def test_a_statement_of_a_real_run_reads_and_writes_nothing(tmp_path: Path) -> N
     assert "$2.52" in text
 
 
+def test_a_run_that_stopped_by_itself_leaves_a_statement(tmp_path: Path) -> None:
+    plan = tmp_path / "faults.yaml"
+    rule = "{fault: fail_provider, probability: 1}"
+    plan.write_text(f"rules: [{rule}]\n", encoding="utf-8")
+    with sandboxed(tmp_path, "--faults", str(plan)) as addresses:
+        story = Story(tmp_path, addresses.api, tmp_path / "sandbox")
+        manifest = story.manifest([f"stop boat {n}" for n in range(9)])
+        with manifest.open("a", encoding="utf-8") as file:
+            file.write("stop_after_failures: 1\n")
+        ended = story.command("run", str(manifest))
+        assert "failed; buying stops here" in ended.stderr
+        assert (story.folder(manifest) / "statement.json").exists()
+
+
 def test_where_billing_cannot_be_read_it_says_so(tmp_path: Path) -> None:
     plan = tmp_path / "faults.yaml"
     rule = "{fault: billing_403, probability: 1}"

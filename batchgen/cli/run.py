@@ -321,7 +321,7 @@ class _Run:
                     self._ending,
                 )
                 self._order.remember(self._tally, self._world.now())
-            if runner.failure is None and runner.stopped is None:
+            if runner.failure is None and not _in_a_hurry(runner):
                 await statement.leave(client, self._order.folder, account.profile)
         for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
@@ -479,6 +479,12 @@ def _whole(videos: Path, file: SavedFile) -> bool:
         return (videos / file.name).stat().st_size == file.bytes
     except OSError:
         return False
+
+
+def _in_a_hurry(runner: Runner) -> bool:
+    """Whether somebody waits for the end, or the service does not answer us."""
+    stop = runner.stopped
+    return stop is not None and (bool(stop.signal) or stop.reason in ("key", "network"))
 
 
 def _tell(text: str) -> None:

@@ -1,5 +1,6 @@
 """One run as the page shows it: every clip a row of plain values. Pure."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,15 @@ class Book:
     def command(self) -> str:
         """What starts it again."""
         return self.summary.get("command", "batchgen run MANIFEST")
+
+    @property
+    def final(self) -> str:
+        """What buys the picks of a rehearsal on the manifest's own model, or ""."""
+        words = shlex.split(self.command)
+        if "--model" not in words:
+            return ""
+        at = words.index("--model")
+        return shlex.join([*words[:at], *words[at + 2 :], "--select", "@picks.csv"])
 
     @cached_property
     def times(self) -> Timeline:

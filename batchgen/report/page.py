@@ -20,6 +20,7 @@ from markupsafe import Markup
 from batchgen.money import dollars, usd
 from batchgen.report.book import REMOVED, Axes, Book, Clip, axes
 from batchgen.report.charts import Chart, charts
+from batchgen.report.quote import NO_SEED
 from batchgen.report.troubles import Trouble, troubles
 from batchgen.report.words import clips as counted
 from batchgen.report.words import duration, money
@@ -50,6 +51,8 @@ def page(books: Sequence[Book], *, version: str, made: str) -> str:
         data=_json_block(_document(books, varied)),
         books=[_Section.of(book, names) for book in books],
         several=len(books) > 1,
+        final=books[0].final if len(books) == 1 else "",
+        no_seed=NO_SEED,
         head=_head(books, found),
         troubles=found,
         attention=sum(len(one.clips) for one in found if one.status in _ATTENTION),
