@@ -18,6 +18,7 @@ import anyio
 import httpx
 
 from batchgen.answers import Answer, is_envelope
+from batchgen.connections import lean
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.pace import Pace
 from batchgen.redaction import Redaction
@@ -160,6 +161,8 @@ class Wire:
             if network is not None:
                 for http in (submits, reads, puts):
                     _put_beneath(network, http)
+            lean(submits, keep=False)
+            lean(reads, keep=True)
             redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
             yield cls(submits, reads, puts, pace=pace, now=now, redact=redact)
 

@@ -28,7 +28,7 @@ moves repairs space trouble
 recorder slots witness
 reconcile tally starts journal client downloads stores
 transport uploads
-servicetime listings
+servicetime listings connections
 parts
 bodies
 plan selector forecast
