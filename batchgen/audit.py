@@ -24,15 +24,28 @@ _SHOWN = 5
 Span = tuple[datetime, datetime]
 """From the opening of a session to its end, by the service's clock."""
 
+Foreign = Callable[[Prediction], bool | None]
+"""Whether another shard of the run bought it; None if nobody can tell."""
+
+
+def nobodys(row: Prediction) -> bool | None:
+    """Of a run that is in one piece, no other shard has bought anything."""
+    del row
+    return False
+
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A prediction without an owner; `cost` is what it may have cost at most."""
+    """A prediction without an owner; `cost` is what it may have cost at most.
+
+    One that is not `sure` may be that of another shard of the run.
+    """
 
     prediction: str
     model: str
     created_at: str
     cost: Micros
+    sure: bool = True
 
 
 def spans(records: Sequence[Record], until: datetime) -> list[Span]:
@@ -60,7 +73,11 @@ def spans(records: Sequence[Record], until: datetime) -> list[Span]:
 
 
 def orphans(
-    rows: Iterable[Prediction], tally: Tally, sessions: Sequence[Span], slack: float
+    rows: Iterable[Prediction],
+    tally: Tally,
+    sessions: Sequence[Span],
+    slack: float,
+    foreign: Foreign = nobodys,
 ) -> Iterator[Orphan]:
     """Rows of a history in one of the sessions that belong to nobody."""
     wide = timedelta(seconds=slack) + _DATE_STEP
@@ -71,7 +88,10 @@ def orphans(
             continue
         if any(since - wide <= created <= until + wide for since, until in sessions):
             cost = costs.get(row.model, max(costs.values(), default=0))
-            yield Orphan(row.id, row.model, row.created_at, cost)
+            theirs = foreign(row)
+            if not theirs:
+                sure = theirs is False
+                yield Orphan(row.id, row.model, row.created_at, cost, sure)
 
 
 def _costs(tally: Tally) -> Iterator[tuple[str, Micros]]:
@@ -86,7 +106,11 @@ def _costs(tally: Tally) -> Iterator[tuple[str, Micros]]:
 
 
 async def audit(
-    client: Client, tally: Tally, sessions: Sequence[Span], profile: Profile
+    client: Client,
+    tally: Tally,
+    sessions: Sequence[Span],
+    profile: Profile,
+    foreign: Foreign = nobodys,
 ) -> list[Orphan] | None:
     """Look at the newest pages of every model of the run; None if it cannot be told.
 
@@ -103,7 +127,7 @@ async def audit(
     try:
         for model in sorted(models):
             rows = await client.newest(model, since, until, pages=_PAGES)
-            mine = orphans(rows, tally, sessions, slack)
+            mine = orphans(rows, tally, sessions, slack, foreign)
             found.update((orphan.prediction, orphan) for orphan in mine)
     except Unavailable:
         return None
@@ -116,6 +140,7 @@ async def audit_whole(
     records: Sequence[Record],
     models: Iterable[str],
     profile: Profile,
+    foreign: Foreign = nobodys,
 ) -> list[Orphan] | None:
     """Look at all of the time since the run began; None if it cannot be told.
 
@@ -142,20 +167,34 @@ async def audit_whole(
             rows += await client.history(model, since, until)
     except Unavailable:
         return None
-    mine = orphans(rows, tally, [(since, until)], 0.0)
+    mine = orphans(rows, tally, [(since, until)], 0.0, foreign)
     return list({orphan.prediction: orphan for orphan in mine}.values())
 
 
 def told(found: Sequence[Orphan]) -> str:
     """The warning that names them."""
+    sure = [orphan for orphan in found if orphan.sure]
+    rest = [orphan for orphan in found if not orphan.sure]
+    others = (
+        f"{len(rest)} predictions from the time of this shard, up to "
+        f"{_cost_and_ids(rest)}, may be those of the run's other shards, whose folders "
+        "are not here."
+    )
+    if not sure:
+        return f"the account's history has {others}"
+    text = (
+        f"the account's history has {len(sure)} predictions from the time of this run "
+        f"that it does not know, up to {_cost_and_ids(sure)}. Another run or program "
+        "may use this key; else one of them was lost."
+    )
+    return f"{text} Another {others}" if rest else text
+
+
+def _cost_and_ids(found: Sequence[Orphan]) -> str:
     cost = sum(orphan.cost for orphan in found)
     ids = ", ".join(orphan.prediction for orphan in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return (
-        f"the account's history has {len(found)} predictions from the time of this run "
-        f"that it does not know, up to {dollars(cost)}: {ids}{more}. Another run or "
-        "program may use this key; else one of them was lost."
-    )
+    return f"{dollars(cost)}: {ids}{more}"
 
 
 def _beginning(records: Sequence[Record]) -> datetime | None:
@@ -174,11 +213,13 @@ class Auditor:
         client: Client,
         profile: Profile,
         records: Sequence[Record],
+        foreign: Callable[[], Foreign] = lambda: nobodys,
     ) -> None:
         self._recorder = recorder
         self._client = client
         self._profile = profile
         self._records = records
+        self._foreign = foreign
         self._began = self._now()
 
     async def whole(
@@ -190,7 +231,7 @@ class Auditor:
         """
         run, tally = self._recorder.folder.name, self._recorder.tally
         found = await audit_whole(
-            self._client, tally, self._records, models, self._profile
+            self._client, tally, self._records, models, self._profile, self._foreign()
         )
         why = "Nothing is bought: the state file was edited or is an older copy, and "
         if found is None:
@@ -220,7 +261,8 @@ class Auditor:
 
     async def _look(self, sessions: Sequence[Span]) -> None:
         tally = self._recorder.tally
-        found = await audit(self._client, tally, sessions, self._profile)
+        foreign = self._foreign()
+        found = await audit(self._client, tally, sessions, self._profile, foreign)
         if found:
             self._recorder.observer.notice(told(found))
 

@@ -44,3 +44,11 @@ def dollars(amount: Micros) -> str:
     sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
     whole, decimals = text.split(".")
     return f"{sign}${int(whole):,}.{decimals}"
+
+
+def round_up(amount: Micros) -> str:
+    """A round amount of dollars that covers this one: 52.08 makes 60, 378 makes 380."""
+    whole = max(1, -(-amount // _PER_DOLLAR))
+    digits = len(str(whole))
+    step = 10 ** max(digits - 2, min(digits - 1, 1))
+    return str(-(-whole // step) * step)

@@ -90,6 +90,8 @@ class Settlement:
         policy: Policy,
         fingerprint: Fingerprint,
         world: World,
+        *,
+        alone: bool = True,
     ) -> None:
         self._recorder = recorder
         self._tally = recorder.tally
@@ -99,6 +101,8 @@ class Settlement:
         self._compare = fingerprint
         self._world = world
         self.groups = Groups()
+        # Beside other shards nothing can be known by being the only one.
+        self._may_be_alone = alone
         self._shown: set[tuple[str, int, frozenset[str]]] = set()
         # Two verdicts side by side could both settle one attempt.
         self._one_at_a_time = anyio.Lock()
@@ -257,6 +261,8 @@ class Settlement:
         return verdict
 
     def _alone(self, verdict: Verdict, listed: Sequence[Prediction]) -> list[Adoption]:
+        if not self._may_be_alone:
+            return []
         plans = [
             self._tally.states[task].planned for task, *_ in self._tally.doubtful()
         ]

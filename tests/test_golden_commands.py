@@ -12,6 +12,7 @@ import goldens
 import pytest
 
 from batchgen.journal import Journal
+from batchgen.money import round_up
 from batchgen.world import World
 from conftest import Story, sandboxed
 
@@ -94,6 +95,4 @@ def test_a_clip_in_doubt(tmp_path: Path) -> None:
     ],
 )
 def test_the_cap_that_is_advised_is_round_and_enough(cost: int, cap: str) -> None:
-    from batchgen.cli.run import _round_up  # noqa: PLC0415 - a whole command else
-
-    assert _round_up(cost) == cap
+    assert round_up(cost) == cap

@@ -39,7 +39,7 @@ inclusion
 axes rows
 drafts
 manifest schema pictures
-tables wording matching inspection references shapes known
+tables wording matching inspection references shapes known shards
 keys templates task rescue
 scalars
 readers answers records

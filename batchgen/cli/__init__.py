@@ -54,6 +54,25 @@ class PerTime(click.ParamType[Any]):
             self.fail(f"{value} is not a rate: write 5/s, 60/min or 600/h", param, ctx)
 
 
+class ShardOf(click.ParamType[Any]):
+    """One part of a run, like `3/8`."""
+
+    name = "shard"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Read `3/8`: the third of eight."""
+        from batchgen.shards import Shard  # noqa: PLC0415 - heavy
+
+        if isinstance(value, Shard):
+            return value
+        try:
+            return Shard.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -125,6 +144,12 @@ _CHOICE = _options(
     ),
     click.option("--run", "run_name", metavar="NAME", help="Another output folder."),
     _MODEL,
+    click.option(
+        "--shard",
+        type=ShardOf(),
+        metavar="I/N",
+        help="Part I of N, counted from 1, of a run on N machines.",
+    ),
     click.option(
         "--max-tasks",
         type=click.IntRange(min=1),

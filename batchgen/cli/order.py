@@ -10,6 +10,7 @@ from pathlib import Path
 from batchgen import known, refreshed
 from batchgen.cli.colour import say
 from batchgen.cli.settings import Settings, fingerprint
+from batchgen.cli.split import Cut, folder_name
 from batchgen.errors import ManifestError, UsageError
 from batchgen.events import ElementKnown
 from batchgen.findings import Finding, Place
@@ -22,6 +23,7 @@ from batchgen.plan import Plan, Policy, Retry, change_of
 from batchgen.readers.nodes import Origin
 from batchgen.records import Record
 from batchgen.selector import hashes, selector
+from batchgen.shards import Shard
 from batchgen.starts import days_of
 from batchgen.state import Status, TaskState, word
 from batchgen.tally import Tally
@@ -40,6 +42,7 @@ class Flags:
     max_tasks: int = 10_000
     sandbox: bool = False
     model: str | None = None
+    shard: Shard | None = None
     brief: bool = False  # only the sums are wanted: nothing is kept of a new task
 
 
@@ -52,12 +55,14 @@ class Order:
         folder: where the run lives.
         live: whether real money is spent.
         plan: what a run would do and cost; complete after `survey`.
-        chosen: ids of the selected tasks, elements first, each in order.
-        elements: ids of those that make elements.
+        chosen: ids of the selected tasks, elements first, each in order -> its place
+            in the whole expansion.
+        elements: those of them that make elements.
         known: task -> an element that the account has from an earlier run, so that it
             is not ordered.
         cache: where the account's elements are remembered; None for a sandbox.
-        plan_id: a hash of the whole expansion, selection and limit.
+        plan_id: a hash of the whole expansion, selection and limit; that of all shards.
+        loads: what all clips and elements of each shard cost; empty without shards.
         days: what `{{ date }}` means, for good; see `begin`.
     """
 
@@ -67,12 +72,13 @@ class Order:
     live: bool
     models: Catalog
     plan: Plan = field(default_factory=Plan)
-    chosen: dict[str, None] = field(default_factory=dict)
-    elements: dict[str, None] = field(default_factory=dict)
+    chosen: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
     known: dict[str, ElementKnown] = field(default_factory=dict)
     cache: Path | None = None
     picked: int = 0
     plan_id: str = ""
+    loads: list[Micros] = field(default_factory=list)
     first: Task | None = None
     first_labels: tuple[str, ...] = ()
     expansion: Expansion | None = None
@@ -84,6 +90,13 @@ class Order:
     def model(self) -> Model:
         """The manifest's model."""
         return self.manifest.entry(self.models)
+
+    @property
+    def places(self) -> list[int]:
+        """Where each chosen clip stands in the whole expansion."""
+        return [
+            place for task, place in self.chosen.items() if task not in self.elements
+        ]
 
     @property
     def findings(self) -> list[Finding]:
@@ -119,8 +132,8 @@ class Order:
         ours = not (listed := hashes(self.flags.select, sheet))
         removed = dict(slugs)  # of a new run nothing has to be remembered here
         names = {task: slug for slug, task in slugs.items()}
+        cut = Cut(self.flags.shard, self.models)
         needed: set[str] = set()
-        used: set[str] = set()
 
         def seen(task: Task) -> str:
             removed.pop(task.slug, None)
@@ -128,10 +141,9 @@ class Order:
             digest.update(f"{task.id} {task.price}\n".encode())
             return word(tally.states.get(task.id, TaskState()))
 
-        def choose(task: Task) -> None:
-            self.picked += 1
+        def choose(task: Task, place: int) -> None:
             if not self.flags.brief or task.id in tally.states:
-                self.chosen[task.id] = None
+                self.chosen[task.id] = place
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
                 change = "done"
@@ -141,26 +153,27 @@ class Order:
             before = known.planned if known else None
             self.plan.add(task, change, task.labels.get(group, other), before)
 
-        for task in self.expansion:
-            status = seen(task)
-            used.update(task.elements)
+        for place, task in enumerate(self.expansion):
+            status, mine = seen(task), cut.has(task)
             ours = ours or task.id[:8] in listed
             self.first_labels = self.first_labels or tuple(task.labels)
-            if not meant(task, status) or self._full():
-                continue
-            needed.update(task.elements)
-            self.first = self.first or task
-            choose(task)
-        for task in self.expansion.elements:
-            status = seen(task)
-            named = bool(self.flags.select) or task.ref not in used
+            wanted = meant(task, status) and not self._full()
+            self.picked += wanted  # a limit is that of all shards together
+            if wanted and mine:
+                needed.update(task.elements)
+                self.first = self.first or task
+                choose(task, place)
+        for place, task in enumerate(self.expansion.elements):
+            status, mine = seen(task), cut.has_element(task)
+            named = bool(self.flags.select) or task.ref not in cut.used
             alone = named and meant(task, status) and not self._full()
             if task.ref in needed and self._has(task, tally, policy):
                 continue
-            if task.ref in needed or alone:
-                self.elements[task.id] = None
-                choose(task)
-        self.chosen = {**self.elements, **self.chosen}
+            self.picked += task.ref in needed or alone
+            if (task.ref in needed or alone) and mine:
+                self.elements[task.id] = place
+                choose(task, place)
+        self.chosen, self.loads = {**self.elements, **self.chosen}, cut.loads
         self.expansion.verify()
         self.plan.removed = tuple(removed)
         self.plan_id = digest.hexdigest()[:6]
@@ -305,7 +318,7 @@ def place(path: Path, settings: Settings, flags: Flags) -> Order:
     name = flags.run or manifest.name
     if flags.model and not flags.run:
         name = f"{name}.{models[flags.model].alias}"
-    folder = settings.outputs / run_name(name, live=live)
+    folder = settings.outputs / folder_name(run_name(name, live=live), flags.shard)
     cache = None
     if live and settings.key:
         cache = known.place(settings.cache, fingerprint(settings.key))
@@ -320,6 +333,7 @@ def command(path: Path, flags: Flags, *, whole: bool) -> str:
         words += ["--limit", str(flags.limit)] if flags.limit else []
     words += ["--model", flags.model] if flags.model else []
     words += ["--run", flags.run] if flags.run else []
+    words += ["--shard", str(flags.shard)] if flags.shard else []
     words += ["--encoding", flags.encoding] if flags.encoding else []
     words += ["--sandbox"] if flags.sandbox else []
     return shlex.join(words)
@@ -379,23 +393,30 @@ def policy_of(
 
 
 def cap_of(
-    manifest: Manifest, budget: Micros | None, ceiling: Micros | None
+    manifest: Manifest,
+    budget: Micros | None,
+    ceiling: Micros | None,
+    shard: Shard | None = None,
 ) -> Micros | None:
     """The cap of the whole life. The flag replaces the manifest's.
 
-    The machine's ceiling wins, unless it bounds the session.
+    The machine's ceiling wins, unless it bounds the session. All of them are about the
+    whole run, so that the same line may start every shard: this one has its part.
     """
     wanted = budget if budget is not None else manifest.budget
-    if manifest.session_budget is not None:
-        return wanted
-    return _lower(wanted, ceiling)
+    if manifest.session_budget is None:
+        wanted = _lower(wanted, ceiling)
+    return wanted if wanted is None or shard is None else shard.part(wanted)
 
 
-def session_cap_of(manifest: Manifest, ceiling: Micros | None) -> Micros | None:
-    """The cap of one calendar start, where the manifest has one."""
+def session_cap_of(
+    manifest: Manifest, ceiling: Micros | None, shard: Shard | None = None
+) -> Micros | None:
+    """The cap of one calendar start, where there is one; of a shard its part."""
     if manifest.session_budget is None:
         return None
-    return _lower(manifest.session_budget, ceiling)
+    wanted = _lower(manifest.session_budget, ceiling)
+    return wanted if wanted is None or shard is None else shard.part(wanted)
 
 
 def _lower(*caps: Micros | None) -> Micros | None:

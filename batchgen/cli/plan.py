@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from batchgen import journal, report
-from batchgen.cli import exits, settings
+from batchgen.cli import exits, settings, split
 from batchgen.cli.colour import say
 from batchgen.cli.order import Flags, Order, cap_of, command, place, policy_of
 from batchgen.errors import JournalError, ManifestError, StoreError, UsageError
@@ -26,8 +26,10 @@ from batchgen.plan import Plan
 from batchgen.profile import TIERS, WAVESPEED, Limits, Profile, profile_for
 from batchgen.readers import sources
 from batchgen.records import Record
+from batchgen.report.words import duration
 from batchgen.scalars import Rate
 from batchgen.shapes import Rehearsal, rehearsal
+from batchgen.shards import Shard
 from batchgen.starts import deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
@@ -47,6 +49,7 @@ def plan(
     limit: int | None,
     run_name: str | None,
     model: str | None,
+    shard: Shard | None,
     max_tasks: int,
     encoding: str | None,
     as_tasks: bool,
@@ -58,8 +61,11 @@ def plan(
     """Show the plan."""
     env = settings.read()
     brief = not (as_tasks or verbose)
-    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model, brief)
+    flags = Flags(
+        select, limit, run_name, encoding, max_tasks, sandbox, model, shard, brief
+    )
     order = place(manifest, env, flags)
+    split.refuse_another(order.folder, shard)
     records, now = journal.read(order.folder), World().now()
     tally = Tally.of(records)
     order.begin(records, now)
@@ -71,7 +77,7 @@ def plan(
     if order.findings and not (quiet or as_json):
         found = order.findings
         say(render(found, sources(found, encoding)) + "\n", err=True)
-    cap = cap_of(order.manifest, None, env.ceiling)
+    cap = cap_of(order.manifest, None, env.ceiling, shard)
     outlook = outlook_of(order, records)
     night = _night(order, outlook, records, now)
     cheap, final = rehearsal(order.plan.lots, order.models), _final(order, env, now)
@@ -81,6 +87,7 @@ def plan(
             facts |= {**night, "deadline": iso(night["deadline"])}
             del facts["zone"]
         facts["rehearsal"] = _both(order, cheap, final)
+        facts |= _shard(order, cap_of(order.manifest, None, env.ceiling))
         exits.answer("plan", 0, "done", **facts)
     else:
         page = replace(
@@ -89,6 +96,9 @@ def plan(
             night=report.Night(**night) if night else None,
             rehearsal=cheap,
             final=final,
+            shard=_told_of_shard(
+                order, tally, cap_of(order.manifest, None, env.ceiling)
+            ),
         )
         say(report.plan_text(page), nl=False)
     return 0
@@ -101,23 +111,29 @@ def lines(order: Order) -> Iterator[str]:
 
 
 def limits_of(order: Order, profile: Profile) -> Limits:
-    """Pace as the manifest says it, else the service's own limits."""
+    """Pace as the manifest says it, else the service's own limits; a shard's part."""
     manifest = order.manifest
     tier = TIERS.get(manifest.tier or "")
     concurrency = manifest.concurrency or (tier or profile).concurrency
+    limits = Limits(concurrency, (tier or profile).starts)
     if manifest.rate:
-        return Limits(concurrency, manifest.rate.count, manifest.rate.seconds)
-    return Limits(concurrency, (tier or profile).starts)
+        limits = Limits(concurrency, manifest.rate.count, manifest.rate.seconds)
+    return order.flags.shard.pace(limits) if order.flags.shard else limits
 
 
 def reads_of(
     order: Order, profile: Profile, flag: Rate | None = None
 ) -> tuple[int, float]:
     """Looks in so many seconds: the flag, else the manifest, else the service's own."""
-    wanted = flag or order.manifest.reads
-    if wanted:
-        return wanted.count, wanted.seconds
-    return (TIERS.get(order.manifest.tier or "") or profile).reads, 1.0
+    if flag:
+        return flag.count, flag.seconds
+    tier, shard = TIERS.get(order.manifest.tier or ""), order.flags.shard
+    wanted = order.manifest.reads or Rate((tier or profile).reads, 1.0)
+    count, seconds = wanted.count, wanted.seconds
+    if shard is None:
+        return count, seconds
+    reads = shard.pace(Limits(1, count, seconds))
+    return reads.starts or 1, reads.seconds
 
 
 def outlook_of(order: Order, records: Sequence[Record]) -> Forecast:
@@ -238,6 +254,32 @@ def _elements(plan: Plan) -> dict[str, object]:
     return {"elements": {"total": plan.elements, "to_buy": plan.made[0]}}
 
 
+def _shard(order: Order, cap: Micros | None) -> dict[str, object]:
+    """Which part of the run it is, and what the others cost; `cap` is the whole."""
+    shard, found = order.flags.shard, order.expansion
+    if shard is None or found is None:
+        return {}
+    return {
+        "shard": {
+            "number": shard.number,
+            "count": shard.count,
+            "clips_of_all": found.count,
+            "cheapest_usd": _usd(min(order.loads)),
+            "dearest_usd": _usd(max(order.loads)),
+            "budget_of_all_usd": _usd(cap),
+        }
+    }
+
+
+def _told_of_shard(order: Order, tally: Tally, cap: Micros | None) -> tuple[str, ...]:
+    """The same for people."""
+    shard, found = order.flags.shard, order.expansion
+    if shard is None or found is None:
+        return ()
+    need = tally.ledger.committed + order.plan.cost
+    return tuple(split.lines(shard, found.count, order.loads, cap, need, order.plan))
+
+
 def quote(
     order: Order, tally: Tally, cap: Micros | None, path: Path, outlook: Forecast
 ) -> report.Quote:
@@ -296,8 +338,9 @@ def _prompt(fields: object) -> str:
 def _pace(outlook: Forecast) -> str:
     text = f"{outlook.concurrency} at a time"
     if outlook.starts:
-        unit = {1.0: "second", 60.0: "minute", 3600.0: "hour"}[outlook.seconds]
-        text += f", {outlook.starts} starts a {unit}"
+        unit = {1.0: "a second", 60.0: "a minute", 3600.0: "an hour"}
+        every = unit.get(outlook.seconds, f"in {duration(outlook.seconds)}")
+        text += f", {outlook.starts} start{'s' * (outlook.starts > 1)} {every}"
     return text
 
 

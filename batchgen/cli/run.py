@@ -14,7 +14,7 @@ import anyio
 import click
 
 from batchgen import moves, report
-from batchgen.cli import checks, exits, question, results, settings, statement
+from batchgen.cli import checks, exits, question, results, settings, split, statement
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import DIRECT_NOTE, PROXY_NOTE, unused_proxy
 from batchgen.cli.order import (
@@ -40,7 +40,7 @@ from batchgen.errors import BatchgenError, StoreError, UsageError
 from batchgen.events import OutputsMissing, SavedFile, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
-from batchgen.money import Micros, dollars
+from batchgen.money import Micros, dollars, round_up
 from batchgen.plan import Retry
 from batchgen.profile import Limits, profile_for, profile_of
 from batchgen.progress import observers
@@ -48,6 +48,7 @@ from batchgen.readers import sources
 from batchgen.recorder import Recorder
 from batchgen.runner import Runner
 from batchgen.scalars import Rate
+from batchgen.shards import Shard
 from batchgen.starts import continued, deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
@@ -81,13 +82,14 @@ def run(
     limit: int | None,
     run_name: str | None,
     model: str | None,
+    shard: Shard | None,
     max_tasks: int,
     encoding: str | None,
     sandbox: bool,
     **wishes: Any,
 ) -> int:
     """Do what is left to do of a manifest; the exit code."""
-    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model)
+    flags = Flags(select, limit, run_name, encoding, max_tasks, sandbox, model, shard)
     with contextlib.ExitStack() as stack:
         run = _Run(manifest, flags, Wishes(**wishes), stack)
         try:
@@ -117,6 +119,7 @@ class _Run:
 
     def perform(self) -> int:
         """Check, ask, buy, report."""
+        split.refuse_another(self._order.folder, self._order.flags.shard)
         if (self._order.folder / NAME).exists():
             self._open()
         records = self._journal.records if self._journal else ()
@@ -140,6 +143,8 @@ class _Run:
             journal = Journal.open(self._order.folder, self._world)
             self._journal = self._stack.enter_context(journal)
             self._tally = Tally.of(self._journal.records)
+            shard = self._order.flags.shard
+            split.refuse_another(self._order.folder, shard, held=True)
         return self._journal
 
     def _carries_on(self) -> bool:
@@ -210,20 +215,25 @@ class _Run:
         return not busy and not any(tally.doubtful())
 
     def _cap(self) -> Micros | None:
-        ceiling = self._settings.ceiling
+        ceiling, shard = self._settings.ceiling, self._order.flags.shard
         cap = cap_of(self._order.manifest, self._wishes.budget, ceiling)
+        cost = self._order.plan.cost
+        life = self._tally.ledger.committed + cost
         if cap is None and self._order.live:
             # Also with nothing new to buy: a retry may buy, and the cap is for life.
-            cost = self._order.plan.cost
-            life = self._tally.ledger.committed + cost
-            enough = _round_up(life)
+            dearest = max([life, *self._order.loads])
+            enough = round_up(dearest * (shard.count if shard else 1))
             raise UsageError(
                 "a live run needs a spending cap",
                 rule="no-budget",
                 advice=f"this plan costs {dollars(cost)}. Add `budget: {enough}` to "
                 f"the manifest or pass --budget {enough}.",
             )
-        return cap
+        if cap is None or shard is None:
+            return cap
+        if cost and (short := split.short_of(shard, cap, self._order.loads, life)):
+            _tell(f"warning: {short}")
+        return shard.part(cap)
 
     def _account(self) -> Account:
         """The make-believe account, or the real one."""
@@ -301,8 +311,11 @@ class _Run:
                         self._order.manifest.digest,
                         *self._deadline(journal),
                         session_cap=session_cap_of(
-                            self._order.manifest, self._settings.ceiling
+                            self._order.manifest,
+                            self._settings.ceiling,
+                            self._order.flags.shard,
                         ),
+                        shard=self._order.flags.shard,
                         carries_on=self._carries_on(),
                         day=self._order.days.today if self._order.days else "",
                     ),
@@ -314,6 +327,8 @@ class _Run:
                 )
                 text = "".join(f"{line}\n" for line in lines(self._order))
                 results.publish(self._order.folder / "tasks.jsonl", text)
+                shard = self._order.flags.shard
+                split.remember(self._order.folder, shard, self._order.places)
                 runner = await session.run(
                     self._order.tasks,
                     [*self._order.known.values(), *missing],
@@ -456,14 +471,6 @@ class _Run:
     def _command(self) -> str:
         """What starts this run again, as a shell takes it."""
         return command(self._path, self._order.flags, whole=True)
-
-
-def _round_up(amount: Micros) -> str:
-    """A round amount of dollars that covers this one: 52.08 makes 60, 378 makes 380."""
-    whole = max(1, -(-amount // 1_000_000))
-    digits = len(str(whole))
-    step = 10 ** max(digits - 2, min(digits - 1, 1))
-    return str(-(-whole // step) * step)
 
 
 def _unwritable(folder: Path, why: str | None) -> StoreError:

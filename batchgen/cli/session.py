@@ -12,9 +12,10 @@ import anyio
 import httpx
 
 from batchgen import __version__
-from batchgen.audit import Auditor
+from batchgen.audit import Auditor, nobodys
 from batchgen.billing import overdue
 from batchgen.cli.settings import fingerprint
+from batchgen.cli.split import Others
 from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
@@ -32,6 +33,7 @@ from batchgen.repairs import take_in
 from batchgen.report.words import clips
 from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
+from batchgen.shards import Shard
 from batchgen.tally import Tally
 from batchgen.watch import clocks, deadline, heartbeat, signals, silence
 from batchgen.world import World, iso
@@ -68,6 +70,7 @@ class Terms:
     deadline: datetime | None = None
     deadline_text: str = ""
     session_cap: Micros | None = None
+    shard: Shard | None = None
     carries_on: bool = False
     day: str = ""
 
@@ -222,7 +225,10 @@ class Session:
             terms.policy,
             fingerprint_by(models),
             world,
+            alone=terms.shard is None,
         )
+        shard, folder = terms.shard, self.journal.folder
+        others = Others(folder, shard, models).now if shard else lambda: nobodys
         return Runner(
             recorder,
             perform,
@@ -232,7 +238,7 @@ class Session:
             limits=terms.limits,
             service_time=self.client.clock.latest,
             auditor=Auditor(
-                recorder, self.client, account.profile, self.journal.records
+                recorder, self.client, account.profile, self.journal.records, others
             ),
         )
 

@@ -11,9 +11,10 @@ from typing import Any
 import anyio
 import click
 
-from batchgen.audit import Orphan, audit_whole
+from batchgen.audit import Foreign, Orphan, audit_whole, nobodys
 from batchgen.cli import settings
 from batchgen.cli.exits import answer
+from batchgen.cli.order import known_models
 from batchgen.cli.session import (
     Account,
     check_endpoint,
@@ -21,6 +22,7 @@ from batchgen.cli.session import (
     first_contact,
 )
 from batchgen.cli.settings import Settings
+from batchgen.cli.split import Others
 from batchgen.cli.status import folder_of
 from batchgen.errors import ApiError, UsageError
 from batchgen.events import Event
@@ -30,6 +32,7 @@ from batchgen.profile import profile_of
 from batchgen.recorder import Recorder
 from batchgen.records import Edited, Record
 from batchgen.repairs import Import, Repair, judge, rescued, write_import
+from batchgen.shards import told
 from batchgen.tally import Tally
 from batchgen.terminal import safe
 from batchgen.world import World
@@ -64,7 +67,7 @@ def state(
         case "reseal":
             return desk.reseal()
         case "accept-rollback":
-            return desk.accept_rollback(_auditor(found), offline=offline)
+            return desk.accept_rollback(_auditor(found, folder), offline=offline)
         case "accept-endpoint":
             return desk.accept_endpoint()
         case _:
@@ -216,7 +219,7 @@ def _on_loopback() -> bool:
     return settings.read().loopback
 
 
-def _auditor(found: Settings) -> Audit | None:
+def _auditor(found: Settings, folder: Path) -> Audit | None:
     """Looks over the network, if there is a key."""
     if not found.key:
         return None
@@ -225,7 +228,7 @@ def _auditor(found: Settings) -> Audit | None:
 
     def audit(tally: Tally, records: Sequence[Record]) -> Sequence[str]:
         check_endpoint(tally, account)
-        orphans = anyio.run(_look, account, tally, records)
+        orphans = anyio.run(_look, account, tally, records, _foreign(folder, found))
         if orphans is None:
             raise ApiError(
                 "the account's history cannot be read back to the run's beginning",
@@ -242,14 +245,24 @@ def _auditor(found: Settings) -> Audit | None:
     return audit
 
 
+def _foreign(folder: Path, found: Settings) -> Foreign:
+    """What other shards of the run have bought is no purchase of this one."""
+    shard = told(folder.name)
+    if shard is None:
+        return nobodys
+    models = known_models(found, sandbox=False)
+    return Others(folder, shard[1], models).now()
+
+
 async def _look(
-    account: Account, tally: Tally, records: Sequence[Record]
+    account: Account, tally: Tally, records: Sequence[Record], foreign: Foreign
 ) -> list[Orphan] | None:
     world = World()
     async with connected(account, (account.profile.reads, 1.0), world) as client:
         await first_contact(client, account, _say)
         # Whatever model it was: the copy may not even name it.
-        return await audit_whole(client, tally, records, [""], account.profile)
+        profile = account.profile
+        return await audit_whole(client, tally, records, [""], profile, foreign)
 
 
 class _Nobody:

@@ -70,6 +70,7 @@ class Quote:
         detailed: whether every edited task has a line, and what changed in it.
         rehearsal: the same clips on a cheaper model; None without one.
         final: what they cost without `--model`; None where it is not in use.
+        shard: what there is to say of the part of the run that this is.
     """
 
     run: str
@@ -91,6 +92,7 @@ class Quote:
     detailed: bool = False
     rehearsal: Rehearsal | None = None
     final: Micros | None = None
+    shard: Sequence[str] = ()
 
 
 def plan_text(quote: Quote) -> str:
@@ -100,7 +102,7 @@ def plan_text(quote: Quote) -> str:
         _changes(quote),
         _edits(quote.plan) if quote.detailed else (),
         _table(quote),
-        [*_rehearsal(quote), *_product(quote), *_prompt(quote)],
+        [*_shard(quote), *_rehearsal(quote), *_product(quote), *_prompt(quote)],
         _start(quote),
     )
     texts = ("\n".join(map(terminal.safe, block)) for block in map(list, blocks))
@@ -218,6 +220,11 @@ def _rehearsal(quote: Quote) -> Iterator[str]:
         yield f"  rehearse {dollars(cheap.cost)} (--model {cheap.model}), final {cost}"
     if quote.detailed and (cheap or quote.final is not None):
         yield f"    {NO_SEED}"
+
+
+def _shard(quote: Quote) -> Iterator[str]:
+    for text in quote.shard:
+        yield from (f"  {line}" for line in terminal.wrap(text, _COLUMNS - 2))
 
 
 def _product(quote: Quote) -> Iterator[str]:

@@ -1,0 +1,300 @@
+"""A run and its shards on this disk: who is beside whom, and whose is what."""
+
+import json
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from batchgen import journal
+from batchgen.answers import Prediction
+from batchgen.audit import Foreign
+from batchgen.cli import results
+from batchgen.disk import Disk
+from batchgen.errors import JournalError, StoreError, UsageError
+from batchgen.models import Catalog
+from batchgen.money import Micros, dollars, round_up
+from batchgen.plan import Plan
+from batchgen.references import blurred
+from batchgen.shards import Shard, key_of, key_of_request, number_of, told
+from batchgen.tally import Tally
+from batchgen.task import Task
+
+_NOBODY: frozenset[int] = frozenset()
+_PLACES, _SCHEMA = "shard.json", "batchgen.shard/1"
+
+
+class Cut:
+    """Which tasks are this shard's, and what each shard has to pay in all.
+
+    What clips of several shards show is made by each of them: they may run at the same
+    time, and none has to wait for another.
+
+    Attributes:
+        loads: what all tasks of each shard cost; empty without a shard.
+    """
+
+    def __init__(self, shard: Shard | None, models: Catalog) -> None:
+        self.loads: list[Micros] = [0] * (shard.count if shard else 0)
+        self._shard = shard
+        self._models = models
+        self._shown: dict[str, frozenset[int]] = {}
+
+    @property
+    def used(self) -> AbstractSet[str]:
+        """References of the elements that clips show, of whatever shard."""
+        return self._shown.keys()
+
+    def has(self, task: Task) -> bool:
+        """Whether this clip is the shard's."""
+        if self._shard is None:
+            self._shown.update(dict.fromkeys(task.elements, _NOBODY))
+            return True
+        number = number_of(key_of(task, self._models), self._shard.count)
+        self.loads[number - 1] += task.price
+        for ref in task.elements:
+            self._shown[ref] = self._shown.get(ref, _NOBODY) | {number}
+        return number == self._shard.number
+
+    def has_element(self, task: Task) -> bool:
+        """Whether this element is the shard's, once all clips were asked about."""
+        if self._shard is None:
+            return True
+        own = number_of(key_of(task, self._models), self._shard.count)
+        numbers = self._shown.get(task.ref) or {own}
+        for number in numbers:
+            self.loads[number - 1] += task.price
+        return self._shard.number in numbers
+
+
+def folder_name(run: str, shard: Shard | None) -> str:
+    """Each shard has its own folder, where nobody works without `--shard`.
+
+    Raises:
+        UsageError: the name of the run is that of a shard.
+    """
+    found = told(run)
+    if found is None:
+        return shard.folder(run) if shard else run
+    whole, its = found
+    raise UsageError(
+        f"{run} is the folder of shard {its} of {whole}",
+        rule="bad-name",
+        advice=f"Nothing was submitted. Say: --run {whole} --shard {its}",
+    )
+
+
+def parts(outputs: Path, run: str) -> Iterator[tuple[Shard, Path]]:
+    """The shards of a run that have a state file in a folder of runs, in order.
+
+    Several ways of cutting one run stand one after the other.
+    """
+    found = ((told(path.parent.name), path.parent) for path in _states(outputs))
+    yield from sorted((its[1], path) for its, path in found if its and its[0] == run)
+
+
+def _states(outputs: Path) -> Iterator[Path]:
+    yield from outputs.glob(f"*.shard-*-of-*/{journal.NAME}")
+
+
+def refuse_another(folder: Path, shard: Shard | None, *, held: bool = False) -> None:
+    """Refuse to buy what the same run, cut in another way, has bought already.
+
+    Args:
+        folder: of this run or this shard of it.
+        shard: which one; None for the whole.
+        held: we hold this run's lock: whoever works on it in another way at this
+            moment counts as well, so of two that begin at once not both go on.
+
+    Raises:
+        UsageError: it was begun with another number of shards, or without any.
+    """
+    found = told(folder.name) if shard else None
+    run = found[0] if found else folder.name
+    whole = folder.with_name(run)
+    others: list[tuple[Shard | None, Path]] = [
+        (its, path)
+        for its, path in parts(folder.parent, run)
+        if shard is None or its.count != shard.count
+    ]
+    if shard and (whole / journal.NAME).exists():
+        others.insert(0, (None, whole))
+    bought = [
+        (its, path) for its, path in others if _bought(path) or (held and _busy(path))
+    ]
+    if not bought:
+        return
+    its, first = bought[0]
+    more = f" and {len(bought) - 1} more" if len(bought) > 1 else ""
+    now = f"in {shard.count} shards" if shard else "without shards"
+    before = f"--shard I/{its.count}" if its else "no --shard"
+    raise UsageError(
+        f"clips of this run were bought in {first}{more}; {now} it would buy some of "
+        "them again",
+        rule="other-shards",
+        advice=f"Nothing was submitted. Go on as it was begun, with {before}. To buy "
+        "everything once more, in another way: --run NAME.",
+    )
+
+
+def _bought(folder: Path) -> bool:
+    """Whether anything was bought there, or may have been."""
+    try:
+        tally = Tally.of(journal.read(folder))
+    except (JournalError, StoreError):
+        return True  # nobody can tell
+    return bool(tally.owned or tally.ledger.committed)
+
+
+def _busy(folder: Path) -> bool:
+    """Whether a process holds that run."""
+    try:
+        with (folder / journal.NAME).open("rb") as file:
+            Disk().lock(file.fileno())
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def remember(folder: Path, shard: Shard | None, places: Sequence[int]) -> None:
+    """Leave where this shard's clips stand in the whole run, for a joined sheet.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    if shard is not None:
+        document = {"schema": _SCHEMA, "shard": str(shard), "places": list(places)}
+        results.publish(folder / _PLACES, json.dumps(document) + "\n")
+
+
+def remembered(folder: Path, clips: int) -> list[int] | None:
+    """The same, read again; None if it does not fit so many clips."""
+    try:
+        found = json.loads((folder / _PLACES).read_text(encoding="utf-8"))
+        places = found["places"] if found["schema"] == _SCHEMA else []
+        whole = all(type(one) is int for one in places)
+        return places if whole and len(places) == clips else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def short_of(
+    shard: Shard, cap: Micros, loads: Sequence[Micros], need: Micros
+) -> str | None:
+    """What to say if this shard's part of the cap does not cover what it has to buy.
+
+    Args:
+        shard: which one.
+        cap: of the whole run.
+        loads: what all tasks of each shard cost.
+        need: what this shard has committed and has still to buy.
+    """
+    part = shard.part(cap)
+    if need <= part:
+        return None
+    return (
+        f"shard {shard} needs {dollars(need)}, and its part of the cap {dollars(cap)} "
+        f"is {dollars(part)}: it will stop there. {_enough(shard, [*loads, need])}"
+    )
+
+
+def _enough(shard: Shard, loads: Sequence[Micros]) -> str:
+    dearest = max(loads)
+    return (
+        f"A cap of {round_up(dearest * shard.count)} covers every shard (the dearest "
+        f"needs {dollars(dearest)})."
+    )
+
+
+def lines(
+    shard: Shard,
+    clips: int,
+    loads: Sequence[Micros],
+    cap: Micros | None,
+    need: Micros,
+    plan: Plan,
+) -> Iterator[str]:
+    """What a plan says of its shard.
+
+    Args:
+        shard: which one.
+        clips: of the whole run.
+        loads: what all tasks of each shard cost.
+        cap: of the whole run.
+        need: what this shard has committed and has still to buy.
+        plan: of this shard.
+    """
+    least, most = dollars(min(loads)), dollars(max(loads))
+    yield (
+        f"shard {shard} has {plan.total:,} of {clips:,} clips; all of a shard's tasks "
+        f"cost {least} to {most}"
+    )
+    if plan.elements:
+        yield (
+            f"the elements that they show ({plan.elements:,}) are made for this shard; "
+            "others that show them make their own"
+        )
+    if cap is None:
+        return
+    short = short_of(shard, cap, loads, need)
+    if short:
+        yield short
+        return
+    part = f"its part of the cap {dollars(cap)} is {dollars(shard.part(cap))}"
+    uneven = max(loads) > cap // shard.count
+    more = f", and others need more. {_enough(shard, loads)}" if uneven else ""
+    yield f"{part}{more}"
+
+
+class Others:
+    """Whose a prediction is that a shard does not know: another shard's, or nobody's.
+
+    A request belongs to one shard alone, so what was asked for tells it. Pictures and
+    elements have other addresses for everybody; of those only the state files of the
+    other shards tell, if they are on this disk.
+    """
+
+    def __init__(self, folder: Path, shard: Shard, models: Catalog) -> None:
+        self._folder = folder
+        self._shard = shard
+        self._models = models
+        self._read: dict[Path, tuple[int, frozenset[str]]] = {}
+
+    def now(self) -> Foreign:
+        """What can be told at this moment; the others may be buying, too."""
+        beside = self._beside()
+        owned = frozenset[str]().union(*map(self._owned, beside))
+        complete = len(beside) == self._shard.count - 1
+
+        def foreign(row: Prediction) -> bool | None:
+            if row.id in owned:
+                return True
+            plain = row.inputs is not None and blurred(row.inputs) == row.inputs
+            if row.inputs is None or not plain or not row.model:
+                return False if complete else None
+            key = key_of_request(row.model, row.inputs, self._models)
+            return not self._shard.holds(key)
+
+        return foreign
+
+    def _beside(self) -> list[Path]:
+        found = told(self._folder.name)
+        beside = parts(self._folder.parent, found[0]) if found else ()
+        return [
+            path
+            for its, path in beside
+            if its.count == self._shard.count and its != self._shard
+        ]
+
+    def _owned(self, folder: Path) -> frozenset[str]:
+        """Predictions of another shard; its state file grows while both run."""
+        try:
+            size = (folder / journal.NAME).stat().st_size
+            before = self._read.get(folder)
+            if before is None or before[0] != size:
+                tally = Tally.of(journal.read(folder, lambda _: None))
+                self._read[folder] = size, frozenset(tally.owned)
+        except (OSError, JournalError, StoreError):
+            return frozenset()
+        return self._read[folder][1]
