@@ -26,7 +26,7 @@ class Feed:
         self._order = count()
         self._held: set[str] = set()
         self._closed = False
-        self._changed = anyio.Event()
+        self._waiting: dict[anyio.Event, None] = {}
 
     async def take(self) -> Task | None:
         """The next task, held by the caller until `give_back`; None at the end."""
@@ -34,6 +34,8 @@ class Feed:
             task = await self._ready()
             if task is not None and task.id not in self._held:
                 self._held.add(task.id)
+                if self._paid or self._later:
+                    self._wake()  # whoever wakes up looks after what is still to come
                 return task
             if task is None and not await self._wait():
                 return None
@@ -44,27 +46,29 @@ class Feed:
         if again_in is not None:
             due = anyio.current_time() + again_in
             heapq.heappush(self._later, (due, next(self._order), task))
-        self._notify()
+            self._wake()
+        elif not self._held and not self._later:
+            self._wake_all()  # it may have been the last one
 
     def found(self, task: Task) -> None:
         """Hand out a task that turned out to be paid."""
         self._paid.append(task)
-        self._notify()
+        self._wake()
 
     def nothing_new(self) -> None:
         """Draw no further tasks until `renew`; retries and paid ones go on."""
         self._fresh = None
-        self._notify()
+        self._wake_all()
 
     def renew(self, fresh: Iterator[Task | None]) -> None:
         """Draw tasks anew: some that were passed over can be bought by now."""
         self._fresh = fresh
-        self._notify()
+        self._wake_all()
 
     def close(self) -> None:
         """Hand out only what is paid already."""
         self._closed = True
-        self._notify()
+        self._wake_all()
 
     async def _ready(self) -> Task | None:
         if self._paid:
@@ -86,13 +90,23 @@ class Feed:
     async def _wait(self) -> bool:
         """Wait for a reason to look again; False when none can come."""
         if self._closed or not (self._later or self._held):
-            self._notify()
+            self._wake_all()
             return False
         due = self._later[0][0] if self._later else float("inf")
-        with anyio.CancelScope(deadline=due):
-            await self._changed.wait()
+        reason = anyio.Event()
+        self._waiting[reason] = None
+        try:
+            with anyio.CancelScope(deadline=due):
+                await reason.wait()
+        finally:
+            self._waiting.pop(reason, None)
         return True
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+    def _wake(self) -> None:
+        """Let one of the waiting look again: thousands may wait, for one task."""
+        if self._waiting:
+            self._waiting.popitem()[0].set()
+
+    def _wake_all(self) -> None:
+        while self._waiting:
+            self._wake()

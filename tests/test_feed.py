@@ -122,6 +122,65 @@ async def test_a_free_worker_waits_while_a_task_may_come_back() -> None:
     assert order == ["a"]
 
 
+async def test_of_many_that_wait_one_looks_for_one_task() -> None:
+    class Watched(Feed):
+        looks = 0
+
+        async def _ready(self) -> Task | None:
+            self.looks += 1
+            return await super()._ready()
+
+    feed = Watched([], iter([A, B]))
+    seen: list[str] = []
+
+    async def work() -> None:
+        while (one := await feed.take()) is not None:
+            seen.append(one.slug)
+            feed.give_back(one)
+
+    assert await taken(feed, 2) == ["a", "b"]
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for _ in range(100):
+                group.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+            feed.looks = 0
+            for one in (C, D):
+                feed.found(one)
+                await anyio.wait_all_tasks_blocked()
+            feed.give_back(A, again_in=0.01)
+            while len(seen) < 3:
+                await anyio.sleep(0.01)
+            assert seen == ["c", "d", "a"]
+            assert feed.looks < 15
+            feed.give_back(B)
+    assert feed.looks > 100
+
+
+async def test_whoever_waits_for_a_retry_hands_the_watch_on() -> None:
+    feed = Feed([], iter([A, B]))
+    seen: list[str] = []
+    assert await taken(feed, 2) == ["a", "b"]
+
+    async def work() -> None:
+        while (one := await feed.take()) is not None:
+            seen.append(one.slug)
+            while one is D and "a" not in seen:
+                await anyio.sleep(0.01)
+            feed.give_back(one)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+            feed.give_back(A, again_in=0.02)
+            await anyio.wait_all_tasks_blocked()
+            feed.found(D)  # for the very one that watches the clock
+            feed.give_back(B)
+    assert seen == ["d", "a"]
+
+
 async def test_all_workers_end_with_the_last_task() -> None:
     feed = Feed([], iter([A, B]))
     seen: list[str] = []
