@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 
 import httpx
 
@@ -10,7 +11,7 @@ from batchgen.errors import Unavailable
 LEAST_RATE = 10 << 10  # bytes a second, over
 RATE_WINDOW = 60.0  # seconds
 SILENCE = 30.0
-TICK = 0.25  # seconds after which a silent socket lets the stop flag be seen
+TICK = 0.25  # seconds after which the stop flag is looked at, whatever comes
 
 
 class Speed:
@@ -49,7 +50,10 @@ class Body:
         self._socket: socket.socket | None = None
 
     def read_into(self, view: memoryview) -> int | None:
-        """How many bytes came; 0 at the end, None if none came for a while."""
+        """How many bytes came; 0 at the end, None if none came for a while.
+
+        It comes back when the view is full, or after about a tick.
+        """
         if not self._ahead:
             if self._socket is not None:
                 return self._receive_into(view, self._socket)
@@ -80,12 +84,21 @@ class Body:
             found.settimeout(TICK)
 
     def _receive_into(self, view: memoryview, found: socket.socket) -> int | None:
-        if not self._left:
-            return 0
+        """Fill the view: TLS gives 16 KiB at a time, too little to wake anybody for."""
+        view = view[: self._left]
+        count = 0
+        until = time.monotonic() + TICK
         try:
-            count = found.recv_into(view[: self._left])
-        except TimeoutError:
-            return None
+            while count < len(view) and (came := found.recv_into(view[count:])):
+                count += came
+                if time.monotonic() >= until:
+                    break
+        except OSError as error:
+            # What came before it is not lost; the next call meets it again.
+            if not count:
+                if isinstance(error, TimeoutError):
+                    return None
+                raise
         self._left -= count
         return count
 

@@ -73,7 +73,7 @@ class Disk:
         """Close a descriptor."""
         os.close(handle)
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         """Write; may be short without an exception when space runs out."""
         return os.write(handle, data)
 
@@ -231,18 +231,17 @@ def keep_folders(disk: Disk, folder: Path, top: Path) -> None:
         disk.sync_folder(one.parent)
 
 
-def write_all(disk: Disk, handle: int, data: bytes) -> None:
+def write_all(disk: Disk, handle: int, data: bytes | memoryview) -> None:
     """Write every byte, in as many calls as it takes.
 
     Raises:
         OSError: ENOSPC also where a call takes nothing and says nothing.
     """
-    rest = memoryview(data)
-    while rest:
-        count = disk.write(handle, bytes(rest))
+    while data:
+        count = disk.write(handle, data)
         if not count:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rest = rest[count:]
+        data = data[count:]
 
 
 def read_all(disk: Disk, path: Path) -> bytes:

@@ -22,7 +22,7 @@ from batchgen.errors import StoreError, Unavailable
 from batchgen.events import SavedFile
 
 BLOCK = 1 << 20
-SYNC_EVERY = 8 << 20
+SYNC_EVERY = 64 << 20  # what a power failure may cost; each sync holds the line up
 MOST_BYTES = 2 << 30
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LINKS = frozenset(
@@ -173,7 +173,7 @@ class Part:
             self.discard(Note())
             raise BadClip(too_big(self.target.name))
         with on_disk(self.path):
-            write_all(self._disk, self._handle, bytes(block))
+            write_all(self._disk, self._handle, block)
         self._digest.update(block)
         self.size += len(block)
         if self.size - self.note.synced >= SYNC_EVERY:

@@ -68,8 +68,8 @@ class Slow(Disk):
         self.sent: list[int] = []
         self._intent = False
 
-    def write(self, handle: int, data: bytes) -> int:
-        self._intent = b'"AttemptStarted"' in data
+    def write(self, handle: int, data: bytes | memoryview) -> int:
+        self._intent = b'"AttemptStarted"' in bytes(data)
         return super().write(handle, data)
 
     def sync(self, handle: int) -> None:

@@ -47,7 +47,7 @@ class Small(Disk):
         self.syncs = 0
         self.broken = False
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         if self.broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if not self.left:
@@ -248,8 +248,9 @@ class Tight(Disk):
         self._number = number
         self._tight = False
 
-    def write(self, handle: int, data: bytes) -> int:
-        self._number -= data.startswith(b'{"v":1,"n"') and self._kind in data
+    def write(self, handle: int, data: bytes | memoryview) -> int:
+        line = bytes(data)
+        self._number -= line.startswith(b'{"v":1,"n"') and self._kind in line
         if not self._number and not self.charges:
             self._tight = True
             self._number = -1
@@ -293,8 +294,8 @@ def test_room_is_set_aside_before_anything_is_bought(story: Story) -> None:
     sizes: list[int] = []
 
     class Watched(Disk):
-        def write(self, handle: int, data: bytes) -> int:
-            if b'"t":"AttemptStarted"' in data:
+        def write(self, handle: int, data: bytes | memoryview) -> int:
+            if b'"t":"AttemptStarted"' in bytes(data):
                 reserve = story.root / "outputs" / "run-room.sandbox" / ballast.NAME
                 sizes.append(reserve.stat().st_size)
             return super().write(handle, data)
@@ -305,8 +306,9 @@ def test_room_is_set_aside_before_anything_is_bought(story: Story) -> None:
 
 def test_what_was_rescued_is_taken_in_by_the_next_session(story: Story) -> None:
     class NoAnswers(Disk):
-        def write(self, handle: int, data: bytes) -> int:
-            if data.startswith(b'{"v":1,"n"') and b'"t":"AttemptAccepted"' in data:
+        def write(self, handle: int, data: bytes | memoryview) -> int:
+            line = bytes(data)
+            if line.startswith(b'{"v":1,"n"') and b'"t":"AttemptAccepted"' in line:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(handle, data)
 

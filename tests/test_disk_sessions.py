@@ -27,9 +27,10 @@ class Dies(Disk):
         self._word = word.encode()
         self._due = False
 
-    def write(self, handle: int, data: bytes) -> int:
-        self.writes_after += self.broken and data.startswith(b'{"v":1,"n"')
-        self._due = self._due or self._word in data
+    def write(self, handle: int, data: bytes | memoryview) -> int:
+        line = bytes(data)
+        self.writes_after += self.broken and line.startswith(b'{"v":1,"n"')
+        self._due = self._due or self._word in line
         return super().write(handle, data)
 
     def sync(self, handle: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from batchgen import addresses, downloads
+from batchgen import addresses, downloads, parts
 from batchgen.bodies import Body, Speed
 from batchgen.disk import Disk
 from batchgen.downloads import DownloadStopped, LinkExpired, fetch, open_http
@@ -265,7 +265,10 @@ def test_a_clip_that_ends_anywhere_needs_a_length(bench: Bench, site: Site) -> N
     assert bench.fetch() == saved(endless)
 
 
-def test_a_long_clip_is_synced_on_the_way(bench: Bench, site: Site) -> None:
+def test_a_long_clip_is_synced_on_the_way(
+    bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "SYNC_EVERY", 8 * MIB)
     synced: list[int] = []
 
     class Watched(Disk):
@@ -281,6 +284,27 @@ def test_a_long_clip_is_synced_on_the_way(bench: Bench, site: Site) -> None:
 
 
 # Resuming
+
+
+def test_what_came_before_a_reset_is_kept(bench: Bench, site: Site) -> None:
+    def reply(ask: Ask) -> None:
+        ask.say(200, {"ETag": '"v1"', "Content-Length": str(len(CLIP))}, CLIP[:90_000])
+        ended.wait(10)
+        now = struct.pack("ii", 1, 0)
+        ask.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        os.close(ask.connection.detach())
+
+    def receive(count: int) -> None:
+        bench.got.append(count)
+        if sum(bench.got) == 90_000:
+            ended.set()
+
+    ended = threading.Event()
+    site.give(reply, file())
+    assert "reset" in bench.fail(Unavailable, on_bytes=receive)
+    assert bench.part.read_bytes() == CLIP[:90_000]
+    assert bench.fetch() == saved(validator='"v1"')
+    assert site.ranges == [None, "bytes=90000-"]
 
 
 @pytest.mark.parametrize(
@@ -365,7 +389,10 @@ def test_a_range_that_nobody_asked_for_is_no_file(bench: Bench, site: Site) -> N
     assert bench.part.read_bytes() == b""
 
 
-def test_a_dead_machine_keeps_only_what_was_synced(bench: Bench, site: Site) -> None:
+def test_a_dead_machine_keeps_only_what_was_synced(
+    bench: Bench, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "SYNC_EVERY", 8 * MIB)
     long = clip(b"long", 20 * MIB)
     site.give(file(long, stop=19 * MIB), file(long))
     bench.fail(Unavailable)
@@ -853,7 +880,7 @@ class Mortal(Disk):
         self._live()
         return super().open(path, flags, mode)
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         self._live()
         return super().write(handle, data[: max(1, len(data) // 2)])
 
@@ -915,8 +942,8 @@ def test_a_saved_clip_is_durable_with_its_name(bench: Bench, site: Site) -> None
     done: list[str] = []
 
     class Watched(Disk):
-        def write(self, handle: int, data: bytes) -> int:
-            done.append("write note" if data.startswith(b"{") else "write clip")
+        def write(self, handle: int, data: bytes | memoryview) -> int:
+            done.append("write note" if bytes(data).startswith(b"{") else "write clip")
             return super().write(handle, data)
 
         def sync(self, handle: int) -> None:
@@ -995,7 +1022,7 @@ class Full(Disk):
     def __init__(self, room: int) -> None:
         self.room = room
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         if len(data) > 10_000:
             if not self.room:
                 raise OSError(errno.ENOSPC, "No space left on device")

@@ -638,8 +638,9 @@ async def test_an_id_that_the_disk_does_not_take_is_told_to_the_person(
     """It is paid: without the line, the next session has to search for it."""
 
     class Full(Disk):
-        def write(self, handle: int, data: bytes) -> int:
-            if b'"n":' in data and b"AttemptAccepted" in data:
+        def write(self, handle: int, data: bytes | memoryview) -> int:
+            line = bytes(data)
+            if b'"n":' in line and b"AttemptAccepted" in line:
                 raise OSError(errno.ENOSPC, "full")
             return super().write(handle, data)
 

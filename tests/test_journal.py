@@ -60,7 +60,7 @@ class Watched(Disk):
         if name in self.broken:
             raise self.broken[name]
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         if self.longest is not None:
             data = data[: self.longest]
         self._call("write")
@@ -465,7 +465,7 @@ async def test_a_write_for_which_there_is_no_room_leaves_nothing_behind(
     class Filling(Disk):
         room = 200
 
-        def write(self, handle: int, data: bytes) -> int:
+        def write(self, handle: int, data: bytes | memoryview) -> int:
             if not self.room:
                 raise OSError(errno.ENOSPC, "full")
             count = super().write(handle, data[: self.room])

@@ -214,7 +214,7 @@ def test_a_pure_module_never_asks_the_clock(name: str) -> None:
 
 def test_time_comes_from_the_event_loop_or_through_the_door() -> None:
     """`world` is the door; downloads work in threads, which have no loop."""
-    may = {"world", "downloads", "sockets", "sandbox", "progress", "cli"}
+    may = {"world", "downloads", "bodies", "sockets", "sandbox", "progress", "cli"}
     wrong = [
         str(one)
         for one in everything()

@@ -57,12 +57,12 @@ class MortalDisk(Disk):
             self._state = handle
         return handle
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         """Write as much as life is left."""
         self._breathe()
         if handle != self._state:
             return super().write(handle, data)
-        keep = self._keep(data)
+        keep = self._keep(bytes(data))
         if keep is None:
             return super().write(handle, data)
         super().write(handle, data[:keep])

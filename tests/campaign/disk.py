@@ -127,7 +127,7 @@ class SimulatedDisk(Disk):
         if self._handles.pop(handle, None) is not None or not self.dead:
             super().close(handle)
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         """Write, remembered until the next sync."""
         twist = self._before("write", len(data))
         if twist in ("half", "short"):
@@ -136,7 +136,7 @@ class SimulatedDisk(Disk):
         size = super().size(handle)
         offset = size if flags & os.O_APPEND else os.lseek(handle, 0, os.SEEK_CUR)
         count = super().write(handle, data)
-        self._files[inode].write(offset, data[:count])
+        self._files[inode].write(offset, bytes(data)[:count])
         self._after(twist)
         return count
 

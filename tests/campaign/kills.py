@@ -88,7 +88,7 @@ class MortalDisk(Disk):
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         return int(self._count(lambda: Disk.open(self, path, flags, mode)))
 
-    def write(self, handle: int, data: bytes) -> int:
+    def write(self, handle: int, data: bytes | memoryview) -> int:
         if self.left == 1 and self.how == "half-way":
             data = data[: len(data) // 2]
         return int(self._count(lambda: Disk.write(self, handle, data)))
