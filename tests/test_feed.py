@@ -132,11 +132,14 @@ async def test_of_many_that_wait_one_looks_for_one_task() -> None:
 
     feed = Watched([], iter([A, B]))
     seen: list[str] = []
+    third = anyio.Event()
 
     async def work() -> None:
         while (one := await feed.take()) is not None:
             seen.append(one.slug)
             feed.give_back(one)
+            if one is A:
+                third.set()
 
     assert await taken(feed, 2) == ["a", "b"]
     with anyio.fail_after(5):
@@ -149,8 +152,7 @@ async def test_of_many_that_wait_one_looks_for_one_task() -> None:
                 feed.found(one)
                 await anyio.wait_all_tasks_blocked()
             feed.give_back(A, again_in=0.01)
-            while len(seen) < 3:
-                await anyio.sleep(0.01)
+            await third.wait()
             assert seen == ["c", "d", "a"]
             assert feed.looks < 15
             feed.give_back(B)
@@ -160,13 +162,15 @@ async def test_of_many_that_wait_one_looks_for_one_task() -> None:
 async def test_whoever_waits_for_a_retry_hands_the_watch_on() -> None:
     feed = Feed([], iter([A, B]))
     seen: list[str] = []
+    came_back = anyio.Event()
     assert await taken(feed, 2) == ["a", "b"]
 
     async def work() -> None:
         while (one := await feed.take()) is not None:
             seen.append(one.slug)
-            while one is D and "a" not in seen:
-                await anyio.sleep(0.01)
+            if one is A:
+                came_back.set()
+            await came_back.wait()
             feed.give_back(one)
 
     with anyio.fail_after(5):
