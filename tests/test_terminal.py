@@ -66,9 +66,13 @@ $
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def slow_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Clips take a few seconds here, so that there is something to watch."""
+    """Clips take a few seconds here, so that there is something to watch.
+
+    Each test has an account of its own: what another one bought a moment ago would be
+    told as predictions that this run does not know.
+    """
     root = tmp_path_factory.mktemp("terminal")
     with sandboxed(root, speed=60) as addresses:
         yield Story(root, addresses.api, root / "sandbox")
