@@ -104,6 +104,7 @@ class Settlement:
         # Beside other shards nothing can be known by being the only one.
         self._may_be_alone = alone
         self._shown: set[tuple[str, int, frozenset[str]]] = set()
+        self._mute: set[str] = set()
         # Two verdicts side by side could both settle one attempt.
         self._one_at_a_time = anyio.Lock()
 
@@ -374,17 +375,17 @@ class Settlement:
         return self.fingerprint(row.model, row.inputs)
 
     async def _shows_ours(self, model: str) -> bool:
-        """Whether the history shows what we know it must: else it proves nothing.
+        """Whether the history shows what it must: else its silence proves nothing.
 
-        A listing that spells the model in another way would be empty for ever.
+        A listing that spells the model in another way, or that this key may not see,
+        would be empty for ever. Of what we know to be ours it must show something;
+        where nothing is known, anything of that model.
         """
         ours = {
             state.prediction
             for state in self._tally.states.values()
             if state.planned and state.planned.model == model and state.prediction
         }
-        if not ours:
-            return True
         now = self._server_now()
         past = now - timedelta(seconds=self._profile.retention)
         try:
@@ -392,7 +393,17 @@ class Settlement:
         except Unavailable:
             return False
         shown = {row.id for row in newest if row.inputs}
-        return bool(shown & ours)
+        if shown & ours if ours else shown:
+            return True
+        if model not in self._mute:
+            self._mute.add(model)
+            what = "none of our clips" if ours else "nothing at all"
+            self._recorder.observer.notice(
+                f"the account's history shows {what} of {model}, so it cannot prove "
+                "that a submission never arrived: what is in doubt stays so. "
+                f"`batchgen resolve {self._recorder.folder.name} TASK` settles it"
+            )
+        return False
 
     def _still_listed(self, doubt: Doubt) -> bool:
         """Whether the history would still show it; what is forgotten is not absent."""

@@ -179,11 +179,13 @@ def test_a_clip_that_takes_too_long_stays_collectable(tmp_path: Path) -> None:
 def test_what_is_absent_is_bought_anew_only_if_told(tmp_path: Path) -> None:
     rule = "{fault: drop_before_accept, at: [1]}"
     with faulty(tmp_path, rule) as story:
-        manifest = story.manifest(["doubt boat"])
+        # Only a history that shows other clips can prove that one is absent.
+        boats = ["doubt boat", "known boat"]
+        manifest = story.manifest(boats)
         for _ in range(2):
             assert story.command("run", str(manifest)).returncode == 6
             assert story.till("doubt ") == []
-        story.manifest(["doubt boat"], "uncertain: rebuy-absent")
+        story.manifest(boats, "uncertain: rebuy-absent")
         found = story.command("run", str(manifest))
         assert found.returncode == 0, found.stderr
         assert len(story.till("doubt ")) == 1

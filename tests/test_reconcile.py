@@ -323,8 +323,12 @@ class Account(Client):
         if self.looks == LOCKED:
             raise Unavailable("this key may not look", http=403)
         self.looks -= 1
-        if self.looks < 0:
-            return []
+        return [] if self.looks < 0 else await self.newest(model, since, until)
+
+    async def newest(
+        self, model: str, since: datetime, until: datetime, *, pages: int = 1
+    ) -> list[Prediction]:
+        del pages
         dated = [(row, moment(row.created_at)) for row in self.rows]
         return [
             row
@@ -369,10 +373,12 @@ LOST: tuple[Event, ...] = (
         window=Window(since=iso(at(0)), until=iso(at(1))),
     ),
 )
+STRANGER = row("stranger", -3600, DOG)
+"""Somebody's clip of an hour ago: this history does show what was made."""
 HASTY = replace(SANDBOX, accept_settle=0.05, list_settle=0.01)
 
 
-async def settled(
+async def settled(  # noqa: PLR0913 - what a history and a journal may hold, by name
     folder: Path,
     *rows: Prediction,
     clock: float = 60,
@@ -382,13 +388,14 @@ async def settled(
     looks: int = 1000,
     beside: bool = False,
     events: Sequence[Event] = LOST,
+    others: Sequence[Prediction] = (STRANGER,),
 ) -> list[str]:
     """What is written down about one lost submission, by the names of the events.
 
     `clock` is what our clock shows, in seconds after noon; `offset` is how far the
     service is ahead of it; after so many `looks` the history shows nothing; `beside`
     is another look that begins while the first one is at it; `events` are what the
-    state file holds before.
+    state file holds before; `others` stand in the history beside the rows.
     """
     world = World(now=lambda: at(clock))
     stopping = anyio.Event()
@@ -397,7 +404,8 @@ async def settled(
     async with Account.connect(
         "http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now
     ) as client:
-        client.rows, client.clock.offset, client.looks = rows, offset, looks
+        client.rows, client.looks = (*rows, *others), looks
+        client.clock.offset = offset
         with Journal.open(folder, world) as journal:
             recorder = Recorder(journal, Tally(), Quiet())
             for event in events:
@@ -440,6 +448,18 @@ async def test_a_history_that_does_not_show_what_is_ours_proves_nothing(
     tmp_path: Path,
 ) -> None:
     assert await settled(tmp_path, events=(*OURS, *LOST)) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("inputs", [None, {}])
+async def test_a_history_that_never_showed_anything_proves_nothing(
+    tmp_path: Path, inputs: Mapping[str, Any] | None
+) -> None:
+    """Nobody knows then whether it could: it may spell the model in another way."""
+    old = row("stranger", -3600, inputs)
+    assert await settled(tmp_path / "a", others=()) == []
+    assert await settled(tmp_path / "b", others=(old,)) == []
+    assert await settled(tmp_path / "c", others=(STRANGER,)) == ["AttemptAbsent"]
 
 
 @pytest.mark.anyio

@@ -241,6 +241,9 @@ def replayed(story: Story, manifest: Path) -> Tally:
 
 @pytest.mark.anyio
 async def test_what_is_in_doubt_is_bought_again_only_when_told(story: Story) -> None:
+    await story.session(
+        story.manifest(["listed boat 0"])
+    )  # the history shows something
     manifest = story.manifest(["doubt boat 0"])
     # Session, plan and intent are written; the process dies before the request.
     disk = MortalDisk(lines=3)

@@ -261,7 +261,8 @@ class Play:
             None,
             PRICE * 20,
         )
-        whole = whole and not self._far
+        # A history that never showed anything cannot prove an absence.
+        whole = whole and not self._far and bool(self.provider.ledger)
         self.oracle.progress(self.tasks, story, whole=whole)
         return self._finished()
 
