@@ -206,6 +206,7 @@ class Buyer:
         await self._recorder.room()
         self._told_full = False
         await self._perform.fetcher.space.calm()
+        await self._perform.fetcher.engine.ready()
 
     def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
         """A prediction has one owner; an id that is somebody's proves nothing."""

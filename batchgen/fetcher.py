@@ -3,10 +3,7 @@
 Nothing here can cost money, and all of it may be done twice.
 """
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path, PurePosixPath
-from threading import Event as Flag
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,19 +11,17 @@ import httpx
 
 from batchgen.answers import Prediction
 from batchgen.client import Client
-from batchgen.disk import keep_folders
-from batchgen.downloads import LinkExpired, fetch
+from batchgen.downloads import LinkExpired
+from batchgen.engines import Engine, Here, Lease
 from batchgen.errors import StoreError, Unavailable
 from batchgen.events import (
     OutputsSaved,
     PredictionCompleted,
     PredictionFailed,
-    SavedFile,
     TaskAbandoned,
     TaskEvent,
 )
 from batchgen.moves import numbered
-from batchgen.parts import on_disk, write_sidecar
 from batchgen.plan import Await, Download
 from batchgen.profile import INVALID_CODES, MEDIA_CODES, MODERATION_CODES, Profile
 from batchgen.references import pictures
@@ -36,16 +31,14 @@ from batchgen.world import World
 
 _MOST_RENEWALS = 5
 _MOST_EMPTY_LOOKS = 3
-_DOWNLOADS_AT_ONCE = 4
 _MODERATION_WORDS = ("moderation", "content policy", "sensitive content")
 
 
 class Fetcher:
-    """Polls and downloads in this process.
+    """Polls in this process, and lets `engine` bring the clips.
 
-    Set `stop` to end downloads under way; their parts stay for the next session.
-    `space` is where downloads wait for room on the disk.
-    `received` is told of every piece of a download, from the thread that fetches it.
+    `space` is where downloads wait for room on the disk. `engine` is this process
+    unless another one is given; it gets links and never the key.
     """
 
     def __init__(
@@ -57,20 +50,17 @@ class Fetcher:
         world: World,
         *,
         sidecars: bool = True,
+        engine: Engine | None = None,
     ) -> None:
-        self.stop = Flag()
         self.space = Space(videos, world)
-        self.received: Callable[[int], None] = lambda _count: None
+        self.engine = engine or Here(files, world)
         self._client = client
-        self._files = files
         self._profile = profile
         self._videos = videos
         self._world = world
         self._sidecars = sidecars
         self._fresh: dict[str, Prediction] = {}
         self._accepted_at: dict[str, float] = {}
-        self._prepared: set[Path] = set()
-        self._threads = anyio.CapacityLimiter(_DOWNLOADS_AT_ONCE)
 
     def accepted(self, prediction: str) -> None:
         """It began just now: the first look need not come at once."""
@@ -165,70 +155,41 @@ class Fetcher:
         return _lost(step, f"no link opened after {renewals + empty} looks")
 
     async def _saved(self, step: Download, found: Prediction) -> OutputsSaved:
-        files = []
-        run_sync = self._world.thread
-        for number, url in enumerate(found.urls, 1):
-            name = numbered(step.task.output, number)
-            target = self._videos / name
-            await run_sync(self._prepare, target.parent)
-            saved: SavedFile = await run_sync(
-                partial(
-                    fetch,
-                    url,
-                    target,
-                    http=self._files,
-                    loopback=self._profile.loopback,
-                    disk=self._world.disk,
-                    boot=self._world.boot,
-                    stop=self.stop,
-                    on_bytes=self.received,
-                ),
-                limiter=self._threads,
-            )
-            path = str(PurePosixPath(name).with_name(saved.name))
-            files.append(saved.model_copy(update={"name": path}))
-        event = OutputsSaved(
-            task=step.task.id, attempt=step.attempt, files=tuple(files)
+        names = (
+            numbered(step.task.output, count) for count, _ in enumerate(found.urls, 1)
         )
-        if self._sidecars:
-            await run_sync(self._explain, step, found, event)
-        return event
+        lease = Lease(
+            task=step.task.id,
+            attempt=step.attempt,
+            prediction=step.prediction,
+            folder=str(self._videos.parent),
+            links=tuple(zip(found.urls, names, strict=True)),
+            loopback=self._profile.loopback,
+            sidecar=_told(step, found) if self._sidecars else None,
+        )
+        brought = await self.engine.bring(lease)
+        return OutputsSaved(
+            task=step.task.id, attempt=step.attempt, files=brought.files
+        )
 
-    def _prepare(self, folder: Path) -> None:
-        if folder not in self._prepared:
-            with on_disk(folder):
-                keep_folders(self._world.disk, folder, self._videos.parent)
-            self._prepared.add(folder)
 
-    def _explain(self, step: Download, found: Prediction, event: OutputsSaved) -> None:
-        """A sidecar makes each file self-explaining after it leaves the folder."""
-        for file in event.files:
-            path = (self._videos / file.name).with_suffix(".json")
-            write_sidecar(path, self._sidecar(step, found, file), disk=self._world.disk)
-
-    def _sidecar(
-        self, step: Download, found: Prediction, file: SavedFile
-    ) -> dict[str, Any]:
-        task = step.task
-        return {
-            "schema": "batchgen.clip/1",
-            "file": file.name,
-            "sha256": file.sha256,
-            "bytes": file.bytes,
-            "slug": task.slug,
-            "hash": task.id,
-            "take": task.take,
-            "labels": dict(task.labels),
-            "model": task.model,
-            "request": dict(task.input),
-            "prediction": step.prediction,
-            "attempt": step.attempt,
-            "price_micros": str(task.price),
-            "created_at": found.created_at,
-            "inference_ms": found.inference_ms,
-            "flagged": found.flagged,
-            "saved_at": self._world.stamp(),
-        }
+def _told(step: Download, found: Prediction) -> dict[str, Any]:
+    """What a sidecar tells, but for the file itself."""
+    task = step.task
+    return {
+        "slug": task.slug,
+        "hash": task.id,
+        "take": task.take,
+        "labels": dict(task.labels),
+        "model": task.model,
+        "request": dict(task.input),
+        "prediction": step.prediction,
+        "attempt": step.attempt,
+        "price_micros": str(task.price),
+        "created_at": found.created_at,
+        "inference_ms": found.inference_ms,
+        "flagged": found.flagged,
+    }
 
 
 def _failed(

@@ -71,8 +71,7 @@ class Part:
         self._boot = boot
         self._handle = -1
         self._digest = hashlib.sha256()
-        with suppress(OSError, ValueError):
-            self.note = Note.model_validate_json(read_all(disk, self._note_path))
+        self._recall()
 
     def adopted(self, asked: str) -> SavedFile | None:
         """The final file, if a crash came after it was verified and got its name."""
@@ -85,22 +84,44 @@ class Part:
         return None
 
     def open(self) -> None:
-        """Find what an earlier attempt left."""
+        """Find what an earlier attempt left, and keep everybody else away from it.
+
+        Raises:
+            Unavailable: somebody is at it: a worker that was believed dead.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         with on_disk(self.path):
             self._handle = self._disk.open(self.path, flags, 0o644)
+            self._claim()
             entry = self._disk.entry(self._handle)
             if not entry.is_file or entry.links > 1:
                 # It is a finished file under its first name: not to be written to.
                 self.close()
                 self._disk.unlink(self.path)
                 self._handle = self._disk.open(self.path, flags | os.O_EXCL, 0o644)
+                self._claim()
             size = self._disk.size(self._handle)
         # A dead process leaves its bytes to the system; a dead system loses the tail.
         same_boot = self._boot and self._boot == self.note.boot
         kept = size if same_boot else self.note.synced
         if kept <= size and self.note.total is not None and kept <= self.note.total:
             self._kept = kept
+
+    def _claim(self) -> None:
+        """Two writers of one part would mix their bytes."""
+        try:
+            self._disk.lock(self._handle)
+        except BlockingIOError as error:
+            raise Unavailable(f"{self.path.name} is being written") from error
+        except OSError:
+            return  # no locks here; then nobody but this process may write here
+        if not self._disk.entry(self._handle).links:
+            raise Unavailable(f"{self.path.name} was finished just now")
+        self._recall()
+
+    def _recall(self) -> None:
+        with suppress(OSError, ValueError):
+            self.note = Note.model_validate_json(read_all(self._disk, self._note_path))
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""

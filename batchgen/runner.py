@@ -16,6 +16,7 @@ from batchgen.audit import Auditor
 from batchgen.billing import Billing
 from batchgen.buyer import Buyer
 from batchgen.downloads import DownloadStopped
+from batchgen.engines import EngineLost
 from batchgen.errors import JournalDamaged, JournalError, StoreError
 from batchgen.events import (
     ClockJumped,
@@ -49,7 +50,6 @@ from batchgen.state import Status, TaskState
 from batchgen.tasks import Task
 from batchgen.trouble import KeyRejected
 
-_DOWNLOADERS = 4
 _WAITING_DOWNLOADS = 1000  # then workers wait with their clips, and nothing is bought
 _BREATHER = 256  # finished tasks passed over before others may run
 
@@ -276,7 +276,7 @@ class Runner:
         self._abort()
 
     def _abort(self) -> None:
-        self._perform.fetcher.stop.set()
+        self._perform.fetcher.engine.stop()
         self._scope.cancel()
 
     async def _rounds(self, tasks: Tasks) -> None:
@@ -309,7 +309,7 @@ class Runner:
         send, receive = anyio.create_memory_object_stream[Download](_WAITING_DOWNLOADS)
         async with anyio.create_task_group() as fetching:
             with receive:
-                for _ in range(_DOWNLOADERS):
+                for _ in range(self._perform.fetcher.engine.at_once):
                     fetching.start_soon(self._fetch_all, receive.clone())
             async with send, anyio.create_task_group() as working:
                 for _ in range(slots):
@@ -543,6 +543,9 @@ class Runner:
             self._observer.notice(f"{task.slug}: {error.message}")
         except KeyRejected as error:
             self.stop("key", f"the key was refused ({error.http}): {error.message}")
+        except EngineLost as error:
+            # Its clips stay with the service; predictions are still seen to their end.
+            self.stop("network", error.message)
         except (StoreError, JournalDamaged) as error:
             self._break(error)
         except Exception as error:  # noqa: BLE001 - it is reported as a bug

@@ -23,7 +23,7 @@ from batchgen.disk import Disk
 from batchgen.downloads import DownloadStopped, LinkExpired, fetch, open_http
 from batchgen.errors import StoreError, Unavailable
 from batchgen.events import SavedFile
-from batchgen.parts import BadClip, write_sidecar
+from batchgen.parts import BadClip, Part, write_sidecar
 
 MIB = 1 << 20
 DATE = "Thu, 01 Oct 2026 12:00:00 GMT"
@@ -998,6 +998,29 @@ def test_without_links_a_disk_that_runs_full_leaves_no_half_clip(
     bench.fail(StoreError, disk=Small(len(CLIP) + 70_000))
     assert bench.names == {"clip.mp4.part", "clip.mp4.part.json"}
     assert bench.fetch().sha256 == SHA
+
+
+def test_a_part_has_one_writer(bench: Bench, site: Site) -> None:
+    """A worker that was believed dead may still be at it."""
+    site.give(file())
+    part = Part(bench.target, Disk(), bench.boot)
+    part.open()
+    assert "is being written" in bench.fail(Unavailable)
+    assert site.asked == []
+    part.close()
+    assert bench.fetch() == saved(validator='"v1"')
+
+
+def test_a_part_that_was_finished_while_it_was_opened_is_left_alone(
+    bench: Bench, site: Site
+) -> None:
+    class Late(Disk):
+        def lock(self, handle: int) -> None:
+            self.unlink(bench.part)
+            super().lock(handle)
+
+    assert "finished just now" in bench.fail(Unavailable, disk=Late())
+    assert site.asked == []
 
 
 def test_a_verified_file_is_adopted_without_asking_anybody(

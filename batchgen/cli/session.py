@@ -18,6 +18,7 @@ from batchgen.cli.settings import fingerprint
 from batchgen.cli.split import Others
 from batchgen.client import Client
 from batchgen.downloads import open_http
+from batchgen.engines import Engine
 from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
 from batchgen.events import Event, SessionOpened
 from batchgen.fetcher import Fetcher
@@ -141,6 +142,7 @@ class Session:
     tally: Tally
     observer: Observer
     world: World
+    engine: Engine | None = None
 
     async def run(
         self,
@@ -214,8 +216,9 @@ class Session:
             videos,
             world,
             sidecars=terms.policy.sidecars,
+            engine=self.engine,
         )
-        fetcher.received = self.observer.received
+        fetcher.engine.hear(self.observer.received)
         fetcher.space.notice = self.observer.notice
         perform = Local(self.client, fetcher, account.profile, videos, world)
         settlement = Settlement(

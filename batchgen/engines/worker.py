@@ -1,0 +1,78 @@
+"""Whoever fetches: the same in this process and on a cluster."""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from threading import Event as Flag
+
+import httpx
+
+from batchgen.disk import keep_folders
+from batchgen.downloads import fetch
+from batchgen.engines.lease import Brought, Lease
+from batchgen.events import SavedFile
+from batchgen.parts import on_disk, write_sidecar
+from batchgen.world import World
+
+
+class Worker:
+    """Downloads, verifies and puts in place what it is given leases for.
+
+    It has no key and no state file. Set `stop` to end downloads under way; their parts
+    stay. `received` is told of every piece that comes, from the thread that fetches it.
+    """
+
+    def __init__(self, files: httpx.Client, world: World) -> None:
+        self.stop = Flag()
+        self.received: Callable[[int], None] = lambda _count: None
+        self._files = files
+        self._world = world
+        self._prepared: set[Path] = set()
+
+    def bring(self, lease: Lease) -> Brought:
+        """Fetch every output of a prediction; blocks, so give it a thread.
+
+        Raises:
+            LinkExpired: a link is good no more; lease it again with fresh ones.
+            Unavailable: passing trouble; lease it again later, the part is kept.
+            DownloadStopped: `stop` was set.
+            StoreError: the disk does not take a file, or it is no clip.
+        """
+        saved = tuple(self._save(lease, *link) for link in lease.links)
+        if lease.sidecar is not None:
+            for file in saved:
+                self._explain(lease, file)
+        return Brought(saved)
+
+    def _save(self, lease: Lease, url: str, name: str) -> SavedFile:
+        target = Path(lease.folder, "videos", name)
+        self._prepare(target.parent, Path(lease.folder))
+        saved = fetch(
+            url,
+            target,
+            http=self._files,
+            loopback=lease.loopback,
+            disk=self._world.disk,
+            boot=self._world.boot,
+            stop=self.stop,
+            on_bytes=self.received,
+        )
+        path = str(PurePosixPath(name).with_name(saved.name))
+        return saved.model_copy(update={"name": path})
+
+    def _prepare(self, folder: Path, run: Path) -> None:
+        if folder not in self._prepared:
+            with on_disk(folder):
+                keep_folders(self._world.disk, folder, run)
+            self._prepared.add(folder)
+
+    def _explain(self, lease: Lease, file: SavedFile) -> None:
+        """A sidecar makes each file self-explaining after it leaves the folder."""
+        path = Path(lease.folder, "videos", file.name).with_suffix(".json")
+        own = {"file": file.name, "sha256": file.sha256, "bytes": file.bytes}
+        value = {
+            "schema": "batchgen.clip/1",
+            **own,
+            **(lease.sidecar or {}),
+            "saved_at": self._world.stamp(),
+        }
+        write_sidecar(path, value, disk=self._world.disk)
