@@ -1,5 +1,8 @@
 """Shards as processes: together they buy everything once, and never beyond the cap."""
 
+import csv
+import io
+import json
 import os
 import signal
 import time
@@ -15,7 +18,7 @@ from test_elements import folder as with_pictures
 from batchgen.answers import Prediction
 from batchgen.audit import orphans, told
 from batchgen.cli import call
-from batchgen.cli.split import Others
+from batchgen.cli.others import Others
 from batchgen.events import AttemptAccepted, AttemptStarted
 from batchgen.journal import Journal, read
 from batchgen.models import catalog
@@ -76,6 +79,57 @@ def test_shards_at_once_buy_every_task_once(story: Story, batch: Batch) -> None:
     for number in (3, 1, 2):
         assert batch("run", str(manifest), "--shard", f"{number}/3")[0] == 0
     assert len(story.till("fleet ")) == 24
+
+
+def test_shards_are_told_of_and_reported_on_together(
+    story: Story, batch: Batch
+) -> None:
+    prompts = [f"joint boat {n}" for n in range(9)]
+    manifest = story.manifest(prompts, "budget: 40")
+    for number in (2, 1):
+        assert batch("run", str(manifest), "--shard", f"{number}/3")[0] == 0
+    here = [folder(story, manifest, f"{number}/3") for number in (1, 2)]
+    bought = len(story.till("joint "))
+
+    code, said = batch("status", manifest.stem)
+    assert code == 0
+    _head, *runs, total, rest = said.splitlines()
+    assert [line.split()[0] for line in runs] == [place.name for place in here]
+    assert total.split()[:3] == ["all", "2", str(bought)]
+    assert f"${bought * 1.26:.2f} / $26.666667" in total
+    assert rest.split(":")[0].split() == ["not", "here", "3/3"]
+    # The same by their own names, and watched until nobody works on any.
+    names = [place.name for place in here]
+    assert batch("status", *names) == (code, said)
+    assert batch("status", *names, "--watch")[1] == said
+    assert batch("status", names[0])[1].startswith(names[0])
+    assert batch("status", *names, "-s", "status=done")[0] == 2
+
+    code, said = batch("status", manifest.stem, "--json")
+    document = json.loads(said)
+    assert document["total"]["counts"]["done"] == bought
+    assert document["total"]["budget_usd"] == 26.666667
+    assert document["shards_not_here"] == ["3/3"]
+    assert [one["run"] for one in document["runs"]] == names
+
+    assert batch("run", str(manifest), "--shard", "3/3")[0] == 0
+    assert "not here" not in batch("status", manifest.stem)[1]
+    code, said = batch("report", manifest.stem, "--json")
+    files = json.loads(said)["files"]
+    text = Path(files["results"]).read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    slugs = [task.slug for task in story.tasks(manifest)]
+    assert [row["bg_slug"] for row in rows] == slugs
+    names.append(folder(story, manifest, "3/3").name)
+    assert {row["bg_run"] for row in rows} == {*names}
+    page = Path(files["report"]).read_text(encoding="utf-8")
+    assert all(prompt in page for prompt in prompts)
+    # Where one does not know its places, they stand one after the other.
+    (here[0] / "shard.json").write_text("{}", encoding="utf-8")
+    assert batch("report", manifest.stem)[0] == 0
+    text = Path(files["results"]).read_text(encoding="utf-8-sig")
+    order = [row["bg_run"] for row in csv.DictReader(io.StringIO(text))]
+    assert order == sorted(order)
 
 
 def test_shards_in_turn_never_pass_the_cap_of_the_run(

@@ -3,6 +3,8 @@
 import json
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -245,3 +247,12 @@ def test_the_plan_says_what_its_part_does_not_cover(tmp_path: Path) -> None:
         flat = " ".join(text.split())
         assert "A cap of 20 covers every shard (the dearest needs $5.04)." in flat
     assert Shard(3, 2).part(20_000_000) >= 5_040_000
+
+
+def test_a_plan_is_made_without_what_speaks_to_the_network() -> None:
+    """It would take longer to start than to make the plan."""
+    program = "import sys, batchgen.cli.plan; print('httpx' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "False\n"

@@ -219,13 +219,13 @@ def run(**flags: Any) -> int:
 
 
 @batchgen.command()
-@click.argument("run_name", required=False, metavar="[RUN]", shell_complete=_runs)
+@click.argument("names", nargs=-1, metavar="[RUN]...", shell_complete=_runs)
 @_SELECT
 @click.option("-w", "--watch", is_flag=True, help="Look again until it ends.")
 @click.option("--statement", is_flag=True, help="Beside the service's billing.")
 @_COMMON
 def status(**flags: Any) -> int:
-    """Show where a run stands, or all of them."""
+    """Show where a run stands, or several; all of them without a name."""
     from batchgen.cli.status import status as command  # noqa: PLC0415 - heavy
 
     return command(**flags)

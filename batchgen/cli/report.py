@@ -10,9 +10,9 @@ import click
 
 from batchgen import posters
 from batchgen import report as reports
-from batchgen.cli import results, settings
+from batchgen.cli import results, settings, split
 from batchgen.cli.exits import answer
-from batchgen.cli.status import folder_of, runs, summary
+from batchgen.cli.status import folders_of, runs, summary
 from batchgen.errors import UsageError
 from batchgen.tally import Tally
 from batchgen.tasks import Task
@@ -41,11 +41,14 @@ def report(
             one.tasks,
             one.tally,
             results.remembered_sheet(one.folder, one.tasks),
+            split.remembered(
+                one.folder, sum(task.kind == "clip" for task in one.tasks)
+            ),
         )
         for one in found
     ]
     text = (
-        reports.results_csv(*parts[0][1:])
+        reports.results_csv(*parts[0][1:4])
         if len(parts) == 1
         else reports.joined_csv(parts)
     )
@@ -64,8 +67,7 @@ def report(
 
 def _folders(outputs: Path, names: Sequence[str]) -> list[Path]:
     if names:
-        folders = [folder_of(outputs, name) for name in names]
-        return list(dict.fromkeys(folders))
+        return folders_of(outputs, names)
     known = list(runs(outputs))
     if len(known) == 1:
         return known

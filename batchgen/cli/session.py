@@ -14,8 +14,8 @@ import httpx
 from batchgen import __version__
 from batchgen.audit import Auditor, nobodys
 from batchgen.billing import overdue
+from batchgen.cli.others import Others
 from batchgen.cli.settings import fingerprint
-from batchgen.cli.split import Others
 from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.engines import Engine

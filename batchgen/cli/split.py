@@ -1,21 +1,18 @@
 """A run and its shards on this disk: who is beside whom, and whose is what."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from batchgen import journal
-from batchgen.answers import Prediction
-from batchgen.audit import Foreign
 from batchgen.cli import results
 from batchgen.disk import Disk
 from batchgen.errors import JournalError, StoreError, UsageError
 from batchgen.models import Catalog
 from batchgen.money import Micros, dollars, round_up
 from batchgen.plan import Plan
-from batchgen.references import blurred
-from batchgen.shards import Shard, key_of, key_of_request, number_of, told
+from batchgen.shards import Shard, key_of, number_of, told
 from batchgen.tally import Tally
 from batchgen.task import Task
 
@@ -90,6 +87,18 @@ def parts(outputs: Path, run: str) -> Iterator[tuple[Shard, Path]]:
     """
     found = ((told(path.parent.name), path.parent) for path in _states(outputs))
     yield from sorted((its[1], path) for its, path in found if its and its[0] == run)
+
+
+def missing(folders: Iterable[Path]) -> list[Shard]:
+    """Shards that some folders leave out, if they are shards of one run in one cut."""
+    found = [told(folder.name) for folder in folders]
+    names = {(its[0], its[1].count) if its else None for its in found}
+    if len(names) != 1 or None in names:
+        return []
+    here = {its[1] for its in found if its}
+    count = next(iter(here)).count
+    every = (Shard(count, number) for number in range(1, count + 1))
+    return [shard for shard in every if shard not in here]
 
 
 def _states(outputs: Path) -> Iterator[Path]:
@@ -245,56 +254,3 @@ def lines(
     uneven = max(loads) > cap // shard.count
     more = f", and others need more. {_enough(shard, loads)}" if uneven else ""
     yield f"{part}{more}"
-
-
-class Others:
-    """Whose a prediction is that a shard does not know: another shard's, or nobody's.
-
-    A request belongs to one shard alone, so what was asked for tells it. Pictures and
-    elements have other addresses for everybody; of those only the state files of the
-    other shards tell, if they are on this disk.
-    """
-
-    def __init__(self, folder: Path, shard: Shard, models: Catalog) -> None:
-        self._folder = folder
-        self._shard = shard
-        self._models = models
-        self._read: dict[Path, tuple[int, frozenset[str]]] = {}
-
-    def now(self) -> Foreign:
-        """What can be told at this moment; the others may be buying, too."""
-        beside = self._beside()
-        owned = frozenset[str]().union(*map(self._owned, beside))
-        complete = len(beside) == self._shard.count - 1
-
-        def foreign(row: Prediction) -> bool | None:
-            if row.id in owned:
-                return True
-            plain = row.inputs is not None and blurred(row.inputs) == row.inputs
-            if row.inputs is None or not plain or not row.model:
-                return False if complete else None
-            key = key_of_request(row.model, row.inputs, self._models)
-            return not self._shard.holds(key)
-
-        return foreign
-
-    def _beside(self) -> list[Path]:
-        found = told(self._folder.name)
-        beside = parts(self._folder.parent, found[0]) if found else ()
-        return [
-            path
-            for its, path in beside
-            if its.count == self._shard.count and its != self._shard
-        ]
-
-    def _owned(self, folder: Path) -> frozenset[str]:
-        """Predictions of another shard; its state file grows while both run."""
-        try:
-            size = (folder / journal.NAME).stat().st_size
-            before = self._read.get(folder)
-            if before is None or before[0] != size:
-                tally = Tally.of(journal.read(folder, lambda _: None))
-                self._read[folder] = size, frozenset(tally.owned)
-        except (OSError, JournalError, StoreError):
-            return frozenset()
-        return self._read[folder][1]

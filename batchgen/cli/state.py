@@ -15,6 +15,7 @@ from batchgen.audit import Foreign, Orphan, audit_whole, nobodys
 from batchgen.cli import settings
 from batchgen.cli.exits import answer
 from batchgen.cli.order import known_models
+from batchgen.cli.others import Others
 from batchgen.cli.session import (
     Account,
     check_endpoint,
@@ -22,7 +23,6 @@ from batchgen.cli.session import (
     first_contact,
 )
 from batchgen.cli.settings import Settings
-from batchgen.cli.split import Others
 from batchgen.cli.status import folder_of
 from batchgen.errors import ApiError, UsageError
 from batchgen.events import Event

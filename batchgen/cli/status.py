@@ -13,7 +13,7 @@ from typing import Any, cast
 import click
 
 from batchgen import journal, report
-from batchgen.cli import settings
+from batchgen.cli import settings, split
 from batchgen.cli.colour import say
 from batchgen.cli.order import sheet
 from batchgen.errors import UsageError
@@ -37,7 +37,7 @@ _LOOK_AGAIN = 1.0  # seconds
 
 def status(
     *,
-    run_name: str | None,
+    names: Sequence[str],
     select: Sequence[str],
     watch: bool,
     statement: bool,
@@ -47,23 +47,44 @@ def status(
 ) -> int:
     """Show one run, or a line for each."""
     outputs = settings.read().outputs
-    if run_name is None:
-        if select or watch or statement:
+    folders = folders_of(outputs, names)
+    if len(folders) != 1 and (select or statement):
+        raise UsageError(f"say which run: {_known(outputs)}", rule="no-run")
+    if not names:
+        if watch:
             raise UsageError(f"say which run: {_known(outputs)}", rule="no-run")
         return _all(outputs, as_json=as_json)
-    folder = folder_of(outputs, run_name)
     if statement:
         from batchgen.cli.statement import show  # noqa: PLC0415 - heavy
 
-        return show(folder, as_json=as_json)
+        return show(folders[0], as_json=as_json)
+    listed = bool(select) or (verbose and not quiet)
     if watch and not as_json:
-        return _watched(folder, select, verbose=verbose and not quiet)
-    whole = _whole(folder, select)
-    if as_json:
-        click.echo(report.to_json(whole))
+        return _watched(folders, select, listed=listed)
+    if len(folders) == 1:
+        whole = _whole(folders[0], select)
+        said = report.to_json(whole) if as_json else _text(whole, listed=listed)
     else:
-        say(_text(whole, listed=bool(select) or verbose), nl=False)
+        found = [_whole(folder, ()) for folder in folders]
+        said = _joined_json(folders, found) if as_json else _joined(folders, found)
+    if as_json:
+        click.echo(said)
+    else:
+        say(said, nl=False)
     return 0
+
+
+def _joined(folders: Sequence[Path], found: Sequence[report.Status]) -> str:
+    """Several runs as one: a line for each, and for all of them."""
+    now = datetime.now().astimezone()
+    return report.joined_text(found, now, split.missing(folders))
+
+
+def _joined_json(folders: Sequence[Path], found: Sequence[report.Status]) -> str:
+    document = report.runs(found)
+    document["total"] = report.total(found)
+    document["shards_not_here"] = [str(one) for one in split.missing(folders)]
+    return report.to_json(document)
 
 
 def _all(outputs: Path, *, as_json: bool) -> int:
@@ -91,13 +112,16 @@ def _whole(folder: Path, select: Sequence[str]) -> report.Status:
     return report.status(document, chosen, tally, _expiries(folder, tally))
 
 
-def _watched(folder: Path, select: Sequence[str], *, verbose: bool) -> int:
-    """Show it again whenever the state file grew, until nobody works on it."""
+def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) -> int:
+    """Show it again whenever a state file grew, until nobody works on it."""
     screen = sys.stdout.isatty()
     shown = ""
     while True:
-        busy = _busy(folder)
-        text = _text(_whole(folder, select), listed=bool(select) or verbose)
+        busy = any(map(_busy, folders))
+        if len(folders) == 1:
+            text = _text(_whole(folders[0], select), listed=listed)
+        else:
+            text = _joined(folders, [_whole(folder, ()) for folder in folders])
         if text != shown:
             if screen:
                 click.clear()
@@ -275,6 +299,27 @@ def known_runs() -> list[str]:
 
 def _known(outputs: Path) -> str:
     return ", ".join(path.name for path in runs(outputs)) or "none"
+
+
+def folders_of(outputs: Path, names: Sequence[str]) -> list[Path]:
+    """The folders of some runs, each once; of a run in shards, those that are here.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    found: list[Path] = []
+    for name in names:
+        for run in (name, f"{name}.sandbox"):
+            shards = [path for _, path in split.parts(outputs, run)]
+            if shards and not (outputs / run / journal.NAME).is_file():
+                found += shards
+                break
+            if shards or (outputs / run / journal.NAME).is_file():
+                found.append(outputs / run)
+                break
+        else:
+            found.append(folder_of(outputs, name))
+    return list(dict.fromkeys(found))
 
 
 def folder_of(outputs: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ from batchgen.report.ending import Ending, exit_code
 from batchgen.report.lines import Level, Line, Narrator, alive
 from batchgen.report.quote import First, Night, Quote, plan_text
 from batchgen.report.sheet import Part, Sheet, joined_csv, kept_columns, results_csv
-from batchgen.report.standing import runs_text, status_text
+from batchgen.report.standing import joined_text, runs_text, status_text
 from batchgen.report.summary import (
     Failure,
     Row,
@@ -17,6 +17,7 @@ from batchgen.report.summary import (
     status,
     summarise,
     to_json,
+    total,
 )
 from batchgen.report.text import end_text
 
@@ -40,6 +41,7 @@ __all__ = [
     "end_text",
     "exit_code",
     "joined_csv",
+    "joined_text",
     "kept_columns",
     "known",
     "plan_text",
@@ -50,4 +52,5 @@ __all__ = [
     "status_text",
     "summarise",
     "to_json",
+    "total",
 ]

@@ -4,9 +4,10 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from batchgen.money import plain
@@ -60,16 +61,20 @@ def results_csv(tasks: Sequence[Task], tally: Tally, sheet: Sheet | None = None)
 
 
 class Part(NamedTuple):
-    """One run of a joined sheet."""
+    """One run of a joined sheet; `places` are those of its clips in the whole run."""
 
     run: str
     tasks: Sequence[Task]
     tally: Tally
     sheet: Sheet | None = None
+    places: Sequence[int] | None = None
 
 
 def joined_csv(parts: Sequence[Part]) -> str:
-    """Several runs in one sheet: all their columns, and `bg_run` before our own."""
+    """Several runs in one sheet: all their columns, and `bg_run` before our own.
+
+    One run after the other; shards of one run that know their places are in its order.
+    """
     return _written(parts, ("bg_run", *OURS))
 
 
@@ -81,14 +86,32 @@ def _written(parts: Sequence[Part], ours: Sequence[str]) -> str:
     text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*map(inert, names), *ours])
-    for part, sheet in zip(parts, sheets, strict=True):
+    writer.writerows(row for _, row in _rows(parts, sheets, names, ours))
+    return text.getvalue()
+
+
+def _rows(
+    parts: Sequence[Part],
+    sheets: Sequence[Sheet],
+    names: Iterable[str],
+    ours: Sequence[str],
+) -> Sequence[tuple[tuple[object, ...], list[str]]]:
+    """What the rows are sorted by, and the rows."""
+    found = []
+    ordered = all(part.places is not None for part in parts)
+    for number, (part, sheet) in enumerate(zip(parts, sheets, strict=True)):
         run = [inert(part.run)] if "bg_run" in ours else []
         # What clips show is paid for too; it stands behind what was asked for.
-        for task in sorted(part.tasks, key=lambda task: task.kind):
+        tasks = sorted(part.tasks, key=lambda task: task.kind)
+        places = part.places or () if ordered else ()
+        for at, task in enumerate(tasks):
             cells = dict(zip(sheet.columns, sheet.cells.get(task.id, ()), strict=False))
             theirs = [inert(cells.get(name, "")) for name in names]
-            writer.writerow([*theirs, *run, *_ours(task, part.tally)])
-    return text.getvalue()
+            place = places[at] if at < len(places) else len(tasks)
+            behind = ordered and at >= len(places)
+            key = (behind, place, number, at) if ordered else (number, at)
+            found.append((key, [*theirs, *run, *_ours(task, part.tally)]))
+    return sorted(found, key=itemgetter(0))
 
 
 def _labels(tasks: Sequence[Task]) -> Sheet:

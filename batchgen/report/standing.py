@@ -1,13 +1,14 @@
 """What a person reads of runs that were, or still are. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from batchgen import terminal
-from batchgen.report.summary import Status, Summary
+from batchgen.report.summary import Status, Summary, Total, total
 from batchgen.report.text import page, problems, progress, spent
 from batchgen.report.words import clips, money
+from batchgen.shards import Shard
 
 _STOPPED = {
     "budget": "stopped at the cap",
@@ -41,15 +42,18 @@ def status_text(document: Status, now: datetime, *, listed: bool = False) -> str
     if document["refund_expected_usd"]:
         lines.append(f"  refund     {money(document['refund_expected_usd'])} expected")
     lines += problems(document["failed"])
-    lines += [
-        f"  uncertain  {row['slug']}   {money(row['cost_usd'])}, counts as spent"
-        for row in document["tasks"]
-        if row["status"] == "uncertain"
-    ]
+    lines += _doubts(document)
     lines += [f"  {name:<10} {path}" for name, path in document["files"].items()]
     if listed:
         lines += ["", *_listing(document)]
     return page(lines)
+
+
+def _doubts(document: Status) -> Iterator[str]:
+    for row in document["tasks"]:
+        if row["status"] == "uncertain":
+            cost = money(row["cost_usd"])
+            yield f"  uncertain  {row['slug']}   {cost}, counts as spent"
 
 
 def _listing(document: Status) -> Iterator[str]:
@@ -64,6 +68,8 @@ def _listing(document: Status) -> Iterator[str]:
         yield f"  {row['status']:<11} {slug}  {cost:>8}  {rest}".rstrip()
 
 
+_UNFINISHED = ("pending", "rendering", "downloading")
+_NAMED = 8  # shards
 _LEFT, _RIGHT = terminal.left, terminal.right
 _ALIGN = (_LEFT, _RIGHT, _RIGHT, _RIGHT, _LEFT, _LEFT, _LEFT)
 
@@ -80,27 +86,70 @@ class _Line(NamedTuple):
 
 def runs_text(documents: Iterable[Summary], now: datetime) -> str:
     """One line a run; `now` is local time and says which day is today."""
+    return page(_table([_line(document, now) for document in documents]))
+
+
+def joined_text(
+    documents: Sequence[Status], now: datetime, missing: Sequence[Shard] = ()
+) -> str:
+    """One line a run, one for all of them, and what there is to do about any.
+
+    `missing` are shards of the run that are not among them.
+    """
+    sums, paid = total(documents), []
+    for document in documents:
+        paid += [f"{document['run']}: {text}" for text in _uncollected(document, now)]
+    lines = [
+        *paid,
+        *_table([*(_line(one, now) for one in documents), _sum_line(documents, sums)]),
+    ]
+    if sums["refund_expected_usd"]:
+        lines.append(f"  refund     {money(sums['refund_expected_usd'])} expected")
+    lines += problems([one for document in documents for one in document["failed"]])
+    for document in documents:
+        lines += _doubts(document)
+    if missing:
+        named = ", ".join(map(str, missing[:_NAMED]))
+        named += f" and {len(missing) - _NAMED:,} more" if missing[_NAMED:] else ""
+        lines.append(
+            f"  not here   {named}: not begun, without a clip, or on another machine"
+        )
+    return page(lines)
+
+
+def _sum_line(documents: Sequence[Status], sums: Total) -> _Line:
+    counts, cap = sums["counts"], sums["budget_usd"]
+    spent_of = money(sums["spent_usd"])
+    return _Line(
+        run=f"all {len(documents):,}",
+        done=f"{counts['done']:,}",
+        failed=f"{counts['failed'] + counts['rejected'] + counts['lost']:,}",
+        left=f"{sum(counts[name] for name in _UNFINISHED):,}",
+        money=spent_of if cap is None else f"{spent_of} / {money(cap)}",
+        last="",
+        note="",
+    )
+
+
+def _table(lines: Sequence[_Line]) -> Iterator[str]:
     head = _Line("run", "done", "failed", "left", "spent / cap", "last activity", "")
-    lines = [head, *(_line(document, now) for document in documents)]
-    widths = [max(map(terminal.width, column)) for column in zip(*lines, strict=True)]
-    return page(
-        "   ".join(
+    rows = [head, *lines]
+    widths = [max(map(terminal.width, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        yield "   ".join(
             align(cell, columns)
             for align, cell, columns in zip(_ALIGN, line, widths, strict=True)
         ).rstrip()
-        for line in lines
-    )
 
 
 def _line(document: Summary, now: datetime) -> _Line:
     counts = document["counts"]
-    unfinished = ("pending", "rendering", "downloading")
     began = datetime.fromisoformat(document["started_at"])
     return _Line(
         run=terminal.safe(document["run"]),
         done=f"{counts['done']:,}",
         failed=f"{counts['failed'] + counts['rejected'] + counts['lost']:,}",
-        left=f"{sum(counts[name] for name in unfinished):,}",
+        left=f"{sum(counts[name] for name in _UNFINISHED):,}",
         money=spent(document, " / "),
         last=_moment(began + timedelta(seconds=document["wall_s"]), now),
         note=_STOPPED.get(document["reason"], ""),

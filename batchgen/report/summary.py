@@ -5,11 +5,12 @@ never becomes 52.080000001.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NotRequired, TypedDict
 
-from batchgen.money import Micros, plain
+from batchgen.money import Micros, plain, usd
 from batchgen.plan import as_bought
 from batchgen.state import Stage, TaskState, word
 from batchgen.tally import Tally
@@ -77,13 +78,29 @@ class Status(Summary):
     tasks: list[Row]
 
 
+class Total(TypedDict):
+    """What several runs come to; no budget where one of them has none."""
+
+    counts: dict[str, int]
+    spent_usd: Decimal
+    committed_usd: Decimal
+    budget_usd: Decimal | None
+    refund_expected_usd: Decimal
+    seconds_of_video: int
+
+
 class Runs(TypedDict):
-    """`batchgen.status/1` of a whole folder of runs."""
+    """`batchgen.status/1` of a whole folder of runs, or of several that are joined.
+
+    `shards_not_here` are those of a run in shards that the others of it leave out.
+    """
 
     schema: str
     exit: int
     reason: str
     runs: list[Summary]
+    total: NotRequired[Total]
+    shards_not_here: NotRequired[list[str]]
 
 
 def summarise(
@@ -138,13 +155,34 @@ def status(
 
 
 def runs(summaries: Iterable[Summary]) -> Runs:
-    """All runs of a folder in one document."""
+    """Several runs in one document."""
     return {
         "schema": "batchgen.status/1",
         "exit": 0,
         "reason": "done",
         "runs": list(summaries),
     }
+
+
+def total(summaries: Sequence[Summary]) -> Total:
+    """The sums over several runs."""
+    counts = Counter[str]()
+    for one in summaries:
+        counts.update(one["counts"])  # which keeps a count of nothing, in order
+    caps = [one["budget_usd"] for one in summaries]
+    known = [cap for cap in caps if cap is not None]
+    return {
+        "counts": dict(counts),
+        "spent_usd": _sum(one["spent_usd"] for one in summaries),
+        "committed_usd": _sum(one["committed_usd"] for one in summaries),
+        "budget_usd": _sum(known) if len(known) == len(caps) else None,
+        "refund_expected_usd": _sum(one["refund_expected_usd"] for one in summaries),
+        "seconds_of_video": sum(one["seconds_of_video"] for one in summaries),
+    }
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return Decimal(plain(sum(map(usd, amounts))))
 
 
 def known(tally: Tally) -> Iterator[Task]:
