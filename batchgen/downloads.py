@@ -205,7 +205,7 @@ class _Transfer:
 
     def _blocks(self, body: "Body") -> Iterator[memoryview]:
         """Full buffers, then the rest; what came before a failure is not lost."""
-        buffer = memoryview(bytearray(BLOCK))
+        buffer = memoryview(bytearray(min(BLOCK, self._part.note.total or BLOCK)))
         filled = 0
         speed = Speed(time.monotonic())
         try:

@@ -71,6 +71,7 @@ class Part:
         self._boot = boot
         self._handle = -1
         self._digest = hashlib.sha256()
+        self._noted = True  # as far as anybody knows, a note is there
         self._recall()
 
     def adopted(self, asked: str) -> SavedFile | None:
@@ -120,8 +121,12 @@ class Part:
         self._recall()
 
     def _recall(self) -> None:
-        with suppress(OSError, ValueError):
+        try:
             self.note = Note.model_validate_json(read_all(self._disk, self._note_path))
+        except FileNotFoundError:
+            self._noted = False
+        except (OSError, ValueError):
+            pass
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""
@@ -171,8 +176,10 @@ class Part:
             self._disk.truncate(self._handle, 0)
             self._digest = hashlib.sha256()
             self.size = 0
-            self.note = note.model_copy(update={"bad": self.note.bad})
-            self._tell(boot=self._boot)
+            news = {"bad": self.note.bad, "boot": self._boot}
+            self.note = note.model_copy(update=news)
+            if self._noted:  # of what these bytes are no longer a part of
+                self._tell()
 
     def make_room(self) -> None:
         """StoreError if the rest, and a twentieth of the whole, does not fit."""
@@ -194,11 +201,21 @@ class Part:
             self.discard(Note())
             raise BadClip(too_big(self.target.name))
         with on_disk(self.path):
-            write_all(self._disk, self._handle, block)
+            # What comes whole and at once needs no note: nothing is left to resume.
+            if not self._noted and self.size + len(block) != self.note.total:
+                self._tell()
+            try:
+                write_all(self._disk, self._handle, block)
+            except OSError:
+                with suppress(OSError):
+                    self._tell()
+                raise
         self._digest.update(block)
         self.size += len(block)
         if self.size - self.note.synced >= SYNC_EVERY:
             self._sync()
+            with on_disk(self.path):
+                self._tell(synced=self.size)
 
     def finish(self) -> SavedFile:
         """Verify the whole part, and give it its final name."""
@@ -209,11 +226,12 @@ class Part:
         if problem:
             self._reject(problem)
         with on_disk(self.target):
-            self._tell(sha256=self._digest.hexdigest(), sync=True)
+            # Not synced: whoever reads it looks whether the file has this sum.
+            self._tell(synced=self.size, sha256=self._digest.hexdigest())
             for name in self._names(self.note.sha256):
                 with suppress(FileExistsError):
                     self._link(name)
-                    return self._settle(name)
+                    return self._settle(name, self.size)
                 if self._sum(name) == self.note.sha256:
                     return self._settle(name)
         raise StoreError(f"{self.target}: another file has this name")
@@ -247,12 +265,12 @@ class Part:
                 # Nobody can say which bytes were lost.
                 self.discard(Note(bad=self.note.bad))
                 raise
-            self._tell(synced=self.size)
 
-    def _tell(self, *, sync: bool = False, **news: int | str) -> None:
+    def _tell(self, **news: int | str) -> None:
         self.note = self.note.model_copy(update=news)
         data = self.note.model_dump_json(exclude_defaults=True).encode()
-        _replace(self._disk, self._note_path, data, sync=sync)
+        _replace(self._disk, self._note_path, data, sync=False)
+        self._noted = True
 
     def _names(self, sha256: str) -> tuple[Path, Path]:
         other = f"{self.target.stem}~{sha256[:8]}{self.target.suffix}"
@@ -293,14 +311,12 @@ class Part:
                     return False
         return True
 
-    def _settle(self, name: Path) -> SavedFile:
-        """Make the final name durable and sweep; the last thing that can fail."""
-        handle = self._disk.open(name, os.O_RDONLY)
-        try:
-            self._disk.sync(handle)
-            size = self._disk.size(handle)
-        finally:
-            self._disk.close(handle)
+    def _settle(self, name: Path, synced: int | None = None) -> SavedFile:
+        """Make the final name durable and sweep; the last thing that can fail.
+
+        `synced` is the size of a file whose bytes are on the platter already.
+        """
+        size = self._synced(name) if synced is None else synced
         with suppress(FileNotFoundError):
             self._disk.unlink(self.path)
         self._disk.sync_folder(name.parent)
@@ -310,6 +326,15 @@ class Part:
         return SavedFile(
             name=name.name, bytes=size, sha256=note.sha256, validator=note.validator
         )
+
+    def _synced(self, name: Path) -> int:
+        """The size of a file, once its bytes are on the platter."""
+        handle = self._disk.open(name, os.O_RDONLY)
+        try:
+            self._disk.sync(handle)
+            return self._disk.size(handle)
+        finally:
+            self._disk.close(handle)
 
     def _sum(self, path: Path) -> str:
         """The SHA-256 of a regular file, empty if there is none of that name."""
@@ -323,7 +348,10 @@ class Part:
 def write_sidecar(
     path: Path, value: Mapping[str, Any], *, disk: Disk | None = None
 ) -> None:
-    """Put a JSON object beside a clip: whole or not at all."""
+    """Put a JSON object beside a clip: whole or not at all.
+
+    Power loss may take its name; what it says stands in the state file, too.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     data = text.encode("utf-8", "backslashreplace") + b"\n"
     with on_disk(path):
@@ -357,5 +385,3 @@ def _replace(disk: Disk, path: Path, data: bytes, *, sync: bool) -> None:
     finally:
         disk.close(handle)
     disk.rename(fresh, path)
-    if sync:
-        disk.sync_folder(path.parent)
