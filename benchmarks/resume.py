@@ -1,0 +1,170 @@
+"""What a large run costs to look at and to take up again, against `json.loads`.
+
+python -m benchmarks.resume [--quick]
+
+A run of 250,000 clips in the middle of its night: half are done, half are rendering, so
+that its state file has 1,000,000 records. `batchgen status` shows it, and a runner
+opens it as far as its first question to the service. The peer reads the same lines of
+the state file with `json.loads`, and does nothing with them. CPU seconds of whole
+processes, which take turns.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptStarted,
+    Event,
+    Output,
+    OutputsSaved,
+    PredictionCompleted,
+    SavedFile,
+    SessionOpened,
+    TaskPlanned,
+)
+from batchgen.journal import NAME
+from batchgen.models import catalog
+from batchgen.records import Record, encode
+from batchgen.task import Task, to_json
+from benchmarks.figures import Figure, main
+
+PROMPT = (
+    "A matte stone-glaze mug by Aurora, number 12345678, speckled like a pebble. Steam "
+    "curls off the rim beside a rain-streaked window, slow dolly in, natural light."
+)
+KEY, NUMBER, COUNT = "a" * 32, "12345678", "1234567890"
+BODY = {"duration": 5, "sound": False, "prompt": PROMPT, "aspect_ratio": "9:16"}
+STATUS = (sys.executable, "-m", "batchgen", "status", "night")
+RESUME = (
+    sys.executable,
+    "-c",
+    (
+        "import sys; from pathlib import Path; from batchgen.journal import Journal\n"
+        "from batchgen.tally import Tally; from batchgen.world import World\n"
+        "with Journal.open(Path(sys.argv[1]), World()) as journal:\n"
+        "    tally = Tally.of(journal.records)\n"
+        "print(sum(1 for _ in tally.in_flight()), tally.ledger.committed)\n"
+    ),
+)
+PEER = (
+    sys.executable,
+    "-c",
+    "import json, sys\nfor line in open(sys.argv[1], 'rb'): json.loads(line)\n",
+)
+# Prints what the kernel knows of its only child.
+CHILD = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(done.returncode)
+"""
+
+
+def moulds() -> list[bytes]:
+    """The five lines of one clip, with marks where clips differ."""
+    model = catalog()["kling-4k"].id
+    file = SavedFile(name=f"clip-{NUMBER}.mp4", bytes=9_000_000, sha256=KEY * 2)
+    output = Output(kind="url", host="cdn.example", path=f"/out/{NUMBER}.mp4")
+    events: list[Event] = [
+        TaskPlanned(
+            task=KEY, slug=f"clip-{NUMBER}", labels={"product": "mug", "locale": "de"},
+            model=model, input=BODY, take=1, price=2_100_000, seconds=5,
+            output=f"clip-{NUMBER}.mp4",
+        ),
+        AttemptStarted(task=KEY, attempt=1, reserve=2_100_000),
+        AttemptAccepted(
+            task=KEY, attempt=1, prediction=f"{NUMBER}{KEY[:24]}", http=200,
+            server_date="Sun, 22 Nov 2026 22:00:00 GMT", latency_ms=412,
+        ),
+        PredictionCompleted(task=KEY, attempt=1, outputs=(output,), inference_ms=91234),
+        OutputsSaved(task=KEY, attempt=1, files=(file,)),
+    ]  # fmt: skip
+    stamp = "2026-11-22T22:00:00.000Z"
+    return [encode(Record(int(COUNT), stamp, event))[:-17] for event in events]
+
+
+def write(folder: Path, clips: int) -> int:
+    """The run's folder; how many records it has."""
+    opened = SessionOpened(
+        tool="benchmark", pid=1, host="here", cap=None, concurrency=60,
+        manifest="0" * 64, endpoint="https://api.wavespeed.ai",
+    )  # fmt: skip
+    lines = moulds()
+    count = 1
+    folder.mkdir(parents=True)
+    with (folder / NAME).open("wb") as stream:
+        stream.write(encode(Record(1, "2026-11-22T22:00:00.000Z", opened)))
+        for clip in range(clips):
+            key, number = b"%032x" % (clip * 0x9E3779B97F4A7C15), b"%08d" % clip
+            for line in lines[: 5 if clip % 2 else 3]:
+                count += 1
+                body = line.replace(COUNT.encode(), b"%d" % count, 1)
+                body = body.replace(KEY.encode(), key).replace(NUMBER.encode(), number)
+                stream.write(body + b',"c":"%08x"}\n' % crc32(body))
+    task = Task(
+        KEY, f"clip-{NUMBER}", catalog()["kling-4k"].id, BODY, 1, 2_100_000, 5,
+        {"product": "mug", "locale": "de"}, f"clip-{NUMBER}.mp4",
+    )  # fmt: skip
+    text = json.dumps(to_json(task))
+    with (folder / "tasks.jsonl").open("w", encoding="utf-8") as ordered:
+        ordered.writelines(
+            f"{text.replace(NUMBER, f'{n:08d}')}\n" for n in range(clips)
+        )
+    return count
+
+
+def spent(command: tuple[str, ...], outputs: Path) -> tuple[float, float]:
+    """CPU seconds of a process, and bytes at its peak."""
+    found = subprocess.run(
+        [sys.executable, "-c", CHILD, *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "BATCHGEN_OUTPUTS": str(outputs)},
+    ).stdout.split()
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return float(found[0]), float(found[1]) * unit
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Status and resume in CPU, and what a task takes in memory."""
+    clips = 2_500 if quick else 250_000
+    with tempfile.TemporaryDirectory() as name:
+        outputs = Path(name)
+        folder = outputs / "night"
+        records = write(folder, clips)
+        commands = {
+            "json.loads": (*PEER, str(folder / NAME)),
+            "status": STATUS,
+            "resume": (*RESUME, str(folder)),
+        }
+        nothing = spent((sys.executable, "-c", "import batchgen.journal"), outputs)[1]
+        turns: dict[str, list[tuple[float, float]]] = {title: [] for title in commands}
+        for _ in range(1 if quick else 3):
+            for title, command in commands.items():
+                turns[title].append(spent(command, outputs))
+        seconds = {
+            title: statistics.median(one for one, _ in found)
+            for title, found in turns.items()
+        }
+        peak = statistics.median(peak for _, peak in turns["resume"])
+    peer = seconds.pop("json.loads")
+    for title, figure in seconds.items():
+        what = f"{title} of {clips:,} tasks, {records:,} records"
+        yield Figure("P6", what, figure, "s", 1.0, 0.25, "json.loads", peer)
+    # 100,000 tasks in 250 MB, and in 150 MB (P9).
+    size = (peak - nothing) / clips
+    yield Figure("P6", "resume: memory", size, "B/task", 2500, 1500)
+
+
+if __name__ == "__main__":
+    main(measure)
