@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from types import MappingProxyType
 
@@ -252,12 +252,10 @@ def read_all(disk: Disk, path: Path) -> bytes:
 
 def read_open(disk: Disk, handle: int) -> bytes:
     """The content of an open file, whatever its name stands for by now."""
-    blocks = []
-    offset = 0
-    while block := disk.pread(handle, _BLOCK, offset):
-        blocks.append(block)
-        offset += len(block)
-    return b"".join(blocks)
+    found = BytesIO()  # whose content is handed on without a second copy
+    while block := disk.pread(handle, _BLOCK, found.tell()):
+        found.write(block)
+    return found.getvalue()
 
 
 def _enter(folder: Path, parent: int | None) -> int:

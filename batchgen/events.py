@@ -4,43 +4,67 @@ Money is integer micro-dollars and is written as a JSON string, so that no reade
 turn it into a float. Times inside events are ISO 8601 UTC text.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    TypeAdapter,
-)
+from msgspec import Meta, Struct, convert, to_builtins
+from msgspec.json import Decoder
+from msgspec.structs import force_setattr
 
+if TYPE_CHECKING:
+    Money = int
+else:
+    Money = int | str  # the latter in the file; `_settle` makes a number of it
 
-def _digits(value: object) -> object:
-    """Money comes as an int from code and as text from the file, never as a float."""
-    if isinstance(value, str) and value.removeprefix("-").isdigit():
-        return int(value)
-    if isinstance(value, float):
-        raise ValueError("money is never a float")  # noqa: TRY004 - pydantic wants it
-    return value
+TaskId = Annotated[str, Meta(min_length=32, max_length=32)]  # hexadecimal
+Reference = str  # `sha256:` and 64 hex characters
+PredictionId = str  # a form that may be put into a URL or a file name (security.md, D4)
 
-
-Money = Annotated[int, BeforeValidator(_digits), PlainSerializer(str, return_type=str)]
-TaskId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Reference = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-# The form that may be put into a URL or a file name (security.md, D4).
-PredictionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+_IS_TASK = re.compile(r"[0-9a-f]{32}").fullmatch
+_IS_REF = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
+_IS_PREDICTION = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
+_IS_ELEMENT = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
-class _Fact(BaseModel):
+# Nothing here can refer to itself, so the collector need not look at a million of it.
+class _Part(Struct, frozen=True, gc=False):
+    """Something inside a fact."""
+
+
+class _Fact(Struct, frozen=True, gc=False, tag=True, tag_field="t"):
     # Additive fields of a newer writer are ignored (money-and-crashes.md, section 13).
-    # A plan of a new run reads no events: what is not used is not built.
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    money: ClassVar[tuple[str, ...]] = ()  # names of the fields that hold some
+
+    @property
+    def t(self) -> str:
+        """Its name in the file."""
+        return type(self).__name__
 
 
-class SavedFile(_Fact):
+def _settle(event: _Fact) -> None:
+    """Money comes as an int from code and as text from the file, never as a float."""
+    for name in event.money:
+        amount = getattr(event, name)
+        if type(amount) is int or amount is None:
+            continue
+        if not isinstance(amount, str) or not amount.removeprefix("-").isdigit():
+            raise ValueError("money is never a float")
+        force_setattr(event, name, int(amount))
+
+
+def _formed(match: re.Match[str] | None, name: str) -> None:
+    if match is None:
+        raise ValueError(f"{name} has another form")
+
+
+class OfTask(_Fact, frozen=True):
+    """What happens to one task."""
+
+    task: TaskId
+
+
+class SavedFile(_Part, frozen=True):
     """A verified file: `name` below the videos folder, `/` between folders."""
 
     name: str
@@ -49,7 +73,7 @@ class SavedFile(_Fact):
     validator: str = ""
 
 
-class Output(_Fact):
+class Output(_Part, frozen=True):
     """One output of a prediction: where it lay, or its JSON value."""
 
     kind: Literal["url", "json"]
@@ -58,14 +82,14 @@ class Output(_Fact):
     value: Any = None
 
 
-class Move(_Fact):
+class Move(_Part, frozen=True):
     """A file that changed its name below the videos folder."""
 
     source: str
     target: str
 
 
-class Window(_Fact):
+class Window(_Part, frozen=True):
     """When a submission left us at the earliest and the latest, by the service's clock.
 
     Our own clock may be set between one session and the next.
@@ -75,10 +99,10 @@ class Window(_Fact):
     until: str
 
 
-class SessionOpened(_Fact):
+class SessionOpened(_Fact, frozen=True, kw_only=True):
     """A process took the run; every attempt that is still open is now uncertain."""
 
-    t: Literal["SessionOpened"] = "SessionOpened"
+    money = ("cap", "session_cap", "session_spent")
     tool: str
     pid: int
     host: str
@@ -98,22 +122,27 @@ class SessionOpened(_Fact):
     deadline_text: str = ""
     day: str = ""  # what `{{ date }}` is in names of tasks first planned by this start
 
+    def __post_init__(self) -> None:
+        _settle(self)
 
-class SessionClosed(_Fact):
+
+class SessionClosed(_Fact, frozen=True):
     """How a session ended; advisory, never trusted."""
 
-    t: Literal["SessionClosed"] = "SessionClosed"
+    money = ("spent", "committed")
     exit: int
     reason: str
     spent: Money
     committed: Money
 
+    def __post_init__(self) -> None:
+        _settle(self)
 
-class TaskPlanned(_Fact):
+
+class TaskPlanned(OfTask, frozen=True):
     """What a task is; the last one wins."""
 
-    t: Literal["TaskPlanned"] = "TaskPlanned"
-    task: TaskId
+    money = ("price",)
     slug: str
     labels: Mapping[str, str]
     model: str
@@ -123,23 +152,27 @@ class TaskPlanned(_Fact):
     seconds: int
     output: str
 
-
-class _Attempt(_Fact):
-    task: TaskId
-    attempt: Annotated[int, Field(ge=1)]
+    def __post_init__(self) -> None:
+        _settle(self)
 
 
-class AttemptStarted(_Attempt):
+class _Attempt(OfTask, frozen=True):
+    attempt: Annotated[int, Meta(ge=1)]
+
+
+class AttemptStarted(_Attempt, frozen=True):
     """The intent to buy; durable before the first byte of the request."""
 
-    t: Literal["AttemptStarted"] = "AttemptStarted"
+    money = ("reserve",)
     reserve: Money
 
+    def __post_init__(self) -> None:
+        _settle(self)
 
-class AttemptAccepted(_Attempt):
+
+class AttemptAccepted(_Attempt, frozen=True):
     """The service took the request; `via` says how we learned of it."""
 
-    t: Literal["AttemptAccepted"] = "AttemptAccepted"
     prediction: PredictionId
     via: Literal["answer", "history", "person"] = "answer"
     http: int | None = None
@@ -148,11 +181,13 @@ class AttemptAccepted(_Attempt):
     note: str = ""
     by: str = ""
 
+    def __post_init__(self) -> None:
+        _formed(_IS_PREDICTION(self.prediction), "prediction")
 
-class AttemptRefused(_Attempt):
+
+class AttemptRefused(_Attempt, frozen=True):
     """A definite no: nothing was charged."""
 
-    t: Literal["AttemptRefused"] = "AttemptRefused"
     kind: Literal["invalid", "model", "key", "credit", "rate", "busy"]
     message: str
     http: int | None = None
@@ -161,22 +196,20 @@ class AttemptRefused(_Attempt):
     evidence: str = ""
 
 
-class AttemptNotSent(_Attempt):
+class AttemptNotSent(_Attempt, frozen=True):
     """The request provably never left this machine."""
 
-    t: Literal["AttemptNotSent"] = "AttemptNotSent"
     phase: str
     error: str
 
 
-class AttemptUncertain(_Attempt):
+class AttemptUncertain(_Attempt, frozen=True):
     """It left, and no usable answer came: it may be charged.
 
     `taken`: the service said yes, and only which prediction it is stays open. What a
     history does not show is then not absent.
     """
 
-    t: Literal["AttemptUncertain"] = "AttemptUncertain"
     phase: str
     error: str
     window: Window
@@ -184,69 +217,67 @@ class AttemptUncertain(_Attempt):
     taken: bool = False
 
 
-class AttemptAbsent(_Attempt):
+class AttemptAbsent(_Attempt, frozen=True):
     """Judged never to have arrived; makes the task buyable again."""
 
-    t: Literal["AttemptAbsent"] = "AttemptAbsent"
     scans: int
     window: Window
     by: str
 
 
-class PredictionCompleted(_Attempt):
+class PredictionCompleted(_Attempt, frozen=True):
     """The clip exists at the service."""
 
-    t: Literal["PredictionCompleted"] = "PredictionCompleted"
+    money = ("cost",)
     outputs: tuple[Output, ...]
     inference_ms: int | None = None
     flagged: bool = False
     cost: Money | None = None
 
+    def __post_init__(self) -> None:
+        if self.cost is not None:
+            _settle(self)
 
-class PredictionFailed(_Attempt):
+
+class PredictionFailed(_Attempt, frozen=True):
     """The service gave up on it."""
 
-    t: Literal["PredictionFailed"] = "PredictionFailed"
     kind: Literal["provider", "moderation", "invalid", "cancelled", "gone"]
     message: str
     code: int | None = None
 
 
-class CostSettled(_Attempt):
+class CostSettled(_Attempt, frozen=True):
     """What the provider's billing shows for this attempt, refunds taken off."""
 
-    t: Literal["CostSettled"] = "CostSettled"
+    money = ("amount",)
     amount: Money
 
+    def __post_init__(self) -> None:
+        _settle(self)
 
-class OutputsSaved(_Attempt):
+
+class OutputsSaved(_Attempt, frozen=True):
     """The files are on disk, verified and synced."""
 
-    t: Literal["OutputsSaved"] = "OutputsSaved"
     files: tuple[SavedFile, ...]
 
 
-class OutputsMoved(_Fact):
+class OutputsMoved(OfTask, frozen=True):
     """Files changed their names below the videos folder."""
 
-    t: Literal["OutputsMoved"] = "OutputsMoved"
-    task: TaskId
     moves: tuple[Move, ...]
 
 
-class OutputsMissing(_Fact):
+class OutputsMissing(OfTask, frozen=True):
     """A saved file is gone from disk."""
 
-    t: Literal["OutputsMissing"] = "OutputsMissing"
-    task: TaskId
     names: tuple[str, ...]
 
 
-class TaskAbandoned(_Fact):
+class TaskAbandoned(OfTask, frozen=True):
     """This session does no more for the task."""
 
-    t: Literal["TaskAbandoned"] = "TaskAbandoned"
-    task: TaskId
     kind: Literal[
         "provider",
         "moderation",
@@ -260,29 +291,26 @@ class TaskAbandoned(_Fact):
     message: str
 
 
-class Repaired(_Fact):
+class Repaired(_Fact, frozen=True):
     """A torn tail, never acknowledged, was cut off and kept as evidence."""
 
-    t: Literal["Repaired"] = "Repaired"
     bytes: int
     kept: str
 
 
-class ClockJumped(_Fact):
+class ClockJumped(_Fact, frozen=True):
     """The time of day and the clock that nobody sets came apart by so much."""
 
-    t: Literal["ClockJumped"] = "ClockJumped"
     ahead_ms: int
 
 
-class Resealed(_Fact):
+class Resealed(_Fact, frozen=True):
     """A person looked at what was wrong with the state file, and took it as it is.
 
     `what`: lines were edited, an older copy is gone on with, or the run belongs to
     another endpoint from now on.
     """
 
-    t: Literal["Resealed"] = "Resealed"
     what: Literal["edited", "rollback", "endpoint"]
     by: str
     lines: tuple[int, ...] = ()
@@ -291,34 +319,38 @@ class Resealed(_Fact):
     audited: bool = False
 
 
-class Imported(_Fact):
+class Imported(_Fact, frozen=True):
     """Paid ids that an earlier session could not write down were taken in."""
 
-    t: Literal["Imported"] = "Imported"
     source: str
     accepted: int
     by: str = ""
 
 
-class MediaUploaded(_Fact):
+class MediaUploaded(_Fact, frozen=True):
     """A picture of this disk lies where the service can read it, for some time.
 
     It is queued before the intent that needs it, so it is durable with that: every
     address that was ever sent stands in the state file.
     """
 
-    t: Literal["MediaUploaded"] = "MediaUploaded"
     ref: Reference
     url: str
     until: str  # by the service's clock; then it is uploaded anew
 
+    def __post_init__(self) -> None:
+        _formed(_IS_REF(self.ref), "ref")
 
-class ElementKnown(_Fact):
+
+class ElementKnown(_Fact, frozen=True):
     """The account has this element already: an earlier run made it."""
 
-    t: Literal["ElementKnown"] = "ElementKnown"
     ref: Reference
-    element_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    element_id: str
+
+    def __post_init__(self) -> None:
+        _formed(_IS_REF(self.ref), "ref")
+        _formed(_IS_ELEMENT(self.element_id), "element_id")
 
 
 TaskEvent = (
@@ -353,27 +385,34 @@ RunEvent = (
 
 Event = TaskEvent | RunEvent
 
-# The union and its discriminated alias are two names: `match` and annotations want
-# the bare union, parsing wants one keyed look-up instead of seventeen trials.
-_AnyEvent = TypeAdapter[Event](
-    Annotated[Event, Field(discriminator="t")], config=ConfigDict(defer_build=True)
-)
+_AnyEvent: Any = Event
+_LINES: Decoder[Event] = Decoder(_AnyEvent)
 
-
-def _known() -> frozenset[str]:
-    types = (*TaskEvent.__args__, *RunEvent.__args__)
-    return frozenset(kind.model_fields["t"].default for kind in types)
-
-
-KNOWN = _known()
+KNOWN = frozenset(kind.__name__ for kind in (*TaskEvent.__args__, *RunEvent.__args__))
 """The names of every event this version understands."""
+
+
+def read_lines(text: bytes) -> list[Event]:
+    """The events of many lines; ValueError if one is none or has a wrong field."""
+    found = _LINES.decode_lines(text)
+    for task in {event.task for event in found if isinstance(event, OfTask)}:
+        _formed(_IS_TASK(task), "task")
+    return found
 
 
 def parse(value: Mapping[str, Any]) -> Event:
     """An event from its JSON object; ValueError if a field has the wrong form."""
-    return _AnyEvent.validate_python(value)
+    found: Event = convert(value, _AnyEvent)
+    task = getattr(found, "task", None)
+    if task is not None:
+        _formed(_IS_TASK(task), "task")
+    return found
 
 
 def dump(event: Event) -> dict[str, Any]:
     """The JSON object of an event, `t` first."""
-    return event.model_dump(mode="json")
+    fields: dict[str, Any] = to_builtins(event)
+    for name in event.money:
+        if fields[name] is not None:
+            fields[name] = str(fields[name])
+    return fields

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import httpx
+from msgspec import convert
 
 from batchgen.answers import Prediction
 from batchgen.client import Client
@@ -195,14 +196,15 @@ def _told(step: Download, found: Prediction) -> dict[str, Any]:
 def _failed(
     step: Await, kind: str, message: str, code: int | None = None
 ) -> PredictionFailed:
-    return PredictionFailed.model_validate(
+    return convert(
         {
             "task": step.task.id,
             "attempt": step.attempt,
             "kind": kind,
             "message": (message or "no reason given")[:2048],
             "code": code,
-        }
+        },
+        PredictionFailed,
     )
 
 

@@ -4,7 +4,9 @@ All amounts are integer micro-dollars. An amount leaves the ledger only by an ev
 that says so; no clock releases money.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from batchgen.events import (
     AttemptAbsent,
@@ -29,6 +31,8 @@ class Account(StrEnum):
     UNCERTAIN = "uncertain"
     SPENT = "spent"
     REFUNDABLE = "refundable"
+
+    __hash__ = str.__hash__  # that of an Enum is slow
 
 
 class Ledger:
@@ -107,31 +111,38 @@ class Ledger:
 
     def apply(self, event: Event) -> None:
         """Take the money of an event into account."""
-        match event:
-            case SessionOpened():
-                self.cap, self.session_cap = event.cap, event.session_cap
-                if not event.continues:
-                    self._of_start, self.begun = set(), 0
-            case AttemptStarted():
-                key = (event.task, event.attempt)
-                self._of_start.add(key)
-                self._put(key, Account.IN_FLIGHT, event.reserve)
-            case AttemptAccepted():
-                self._move(event, Account.IN_FLIGHT)
-            case AttemptRefused() | AttemptNotSent() | AttemptAbsent():
-                self._drop((event.task, event.attempt))
-            case AttemptUncertain():
-                self._move(event, Account.UNCERTAIN)
-            case PredictionCompleted():
-                self._move(event, Account.SPENT, event.cost)
-            case PredictionFailed():
-                comes_back = event.kind in ("provider", "cancelled")
-                account = Account.REFUNDABLE if comes_back else Account.SPENT
-                self._move(event, account)
-            case CostSettled():
-                self._move(event, self._billed(event), event.amount)
-            case _:
-                pass
+        step = _STEPS.get(type(event))
+        if step is not None:
+            step(self, event)
+
+    def _open(self, event: SessionOpened) -> None:
+        self.cap, self.session_cap = event.cap, event.session_cap
+        if not event.continues:
+            self._of_start, self.begun = set(), 0
+
+    def _start(self, event: AttemptStarted) -> None:
+        key = (event.task, event.attempt)
+        self._of_start.add(key)
+        self._put(key, Account.IN_FLIGHT, event.reserve)
+
+    def _accept(self, event: AttemptAccepted) -> None:
+        self._move(event, Account.IN_FLIGHT)
+
+    def _release(self, event: AttemptRefused | AttemptNotSent | AttemptAbsent) -> None:
+        self._drop((event.task, event.attempt))
+
+    def _doubt(self, event: AttemptUncertain) -> None:
+        self._move(event, Account.UNCERTAIN)
+
+    def _complete(self, event: PredictionCompleted) -> None:
+        self._move(event, Account.SPENT, event.cost)
+
+    def _fail(self, event: PredictionFailed) -> None:
+        comes_back = event.kind in ("provider", "cancelled")
+        self._move(event, Account.REFUNDABLE if comes_back else Account.SPENT)
+
+    def _settle(self, event: CostSettled) -> None:
+        self._move(event, self._billed(event), event.amount)
 
     def _billed(self, event: CostSettled) -> Account:
         """A charge that nothing was taken off is still to come back."""
@@ -165,3 +176,18 @@ class Ledger:
         self._totals[account] -= amount
         self.begun -= amount if key in self._of_start else 0
         return amount
+
+
+# What each event does to the money; the others do nothing.
+_STEPS: dict[type[object], Callable[[Ledger, Any], None]] = {
+    SessionOpened: Ledger._open,  # noqa: SLF001 - the table of its own steps
+    AttemptStarted: Ledger._start,  # noqa: SLF001
+    AttemptAccepted: Ledger._accept,  # noqa: SLF001
+    AttemptRefused: Ledger._release,  # noqa: SLF001
+    AttemptNotSent: Ledger._release,  # noqa: SLF001
+    AttemptAbsent: Ledger._release,  # noqa: SLF001
+    AttemptUncertain: Ledger._doubt,  # noqa: SLF001
+    PredictionCompleted: Ledger._complete,  # noqa: SLF001
+    PredictionFailed: Ledger._fail,  # noqa: SLF001
+    CostSettled: Ledger._settle,  # noqa: SLF001
+}

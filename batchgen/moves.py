@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from msgspec.structs import replace
+
 from batchgen.disk import Disk, Entry, make_folders
 from batchgen.errors import StoreError
 from batchgen.events import Move, OutputsMoved, SavedFile, TaskPlanned
@@ -36,12 +38,8 @@ def renamed(
         before = state.planned if state else None
         if before is None:
             continue
-        after = before.model_copy(
-            update={
-                "slug": task.slug,
-                "labels": dict(task.labels),
-                "output": task.output,
-            }
+        after = replace(
+            before, slug=task.slug, labels=dict(task.labels), output=task.output
         )
         if after != before:
             yield after

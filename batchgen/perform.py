@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import assert_never
 
 import anyio
+from msgspec import convert
 
 from batchgen.client import Client
 from batchgen.errors import BatchgenError, NotSent, Refused, Unavailable, Uncertain
@@ -71,8 +72,8 @@ class Local:
             case Download():
                 return await self.fetcher.download(step)
             case Abandon(task, kind, message):
-                return TaskAbandoned.model_validate(
-                    {"task": task.id, "kind": kind, "message": message}
+                return convert(
+                    {"task": task.id, "kind": kind, "message": message}, TaskAbandoned
                 )
             case _:
                 assert_never(step)
@@ -172,7 +173,7 @@ def _both(first: Window, last: Window) -> Window:
 
 def _refused(task: str, number: int, no: Refused) -> AttemptRefused:
     wait = None if no.retry_after is None else round(no.retry_after * 1000)
-    return AttemptRefused.model_validate(
+    return convert(
         {
             "task": task,
             "attempt": number,
@@ -181,7 +182,8 @@ def _refused(task: str, number: int, no: Refused) -> AttemptRefused:
             "http": no.http,
             "retryable": no.retryable,
             "retry_after_ms": wait,
-        }
+        },
+        AttemptRefused,
     )
 
 

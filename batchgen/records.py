@@ -6,23 +6,29 @@ before the fixed tail of 16 bytes. The checksum is against accidents only: an ed
 line stops spending, it does not authenticate anybody.
 """
 
+import gc
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from zlib import crc32
 
+from msgspec import Struct
+from msgspec.json import Decoder
+
 from batchgen.errors import JournalDamaged, JournalError
-from batchgen.events import KNOWN, Event, dump, parse
+from batchgen.events import KNOWN, Event, dump, parse, read_lines
 
 FORMAT = 1
 MAX_LINE = 64 * 1024
 _TAIL = 16
+_BLOCK = 1 << 17  # so many bytes are looked at together
+_END = b',"c":"%08x"}'
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """An event that was written down: `n` counts from 1, `at` is for people."""
 
     n: int
@@ -30,13 +36,28 @@ class Record:
     event: Event
 
 
+class _Head(Struct, frozen=True, gc=False):
+    """What stands before every event."""
+
+    v: Literal[1]
+    n: int
+    at: str
+
+
+_HEADS = Decoder(_Head)
+
+
 def encode(record: Record) -> bytes:
     """The line, with its line feed.
 
     Raises:
-        JournalError: the line would pass 64 KiB.
+        JournalError: the line would pass 64 KiB, or could not be read again.
     """
     fields = dump(record.event)
+    try:
+        parse(fields)
+    except ValueError as error:
+        raise JournalError(f"this {record.event.t} is no proper one: {error}") from None
     head = {"v": FORMAT, "n": record.n, "t": fields.pop("t"), "at": record.at}
     line = seal(head | fields)
     if len(line) > MAX_LINE:
@@ -118,11 +139,8 @@ class Replay:
 def readable(data: bytes) -> tuple[Record, ...]:
     """What stands before the first damage: enough to look at, not to spend on."""
     reader = _Reader()
-    try:
-        for number, line in enumerate(data.split(b"\n"), 1):
-            reader.take(line, number, torn_is_fine=True)
-    except JournalDamaged:
-        pass
+    with suppress(JournalDamaged), undisturbed():
+        reader.read(data, torn_is_fine=True)
     return tuple(reader.records)
 
 
@@ -138,14 +156,11 @@ def replay(data: bytes) -> Replay:
             written by a newer batchgen: reading is fine, spending is not.
     """
     reader = _Reader()
-    lines = data.split(b"\n")
-    last = lines.pop()
-    for number, line in enumerate(lines, 1):
-        reader.take(line, number)
-    unended = reader.take(last, len(lines) + 1, torn_is_fine=True)
+    with undisturbed():
+        tail, unended = reader.read(data)
     # Junk that ends in a line feed stays: only what has none could be glued to the
     # next record.
-    keep = len(data) if unended else len(data) - len(last)
+    keep = len(data) if unended else len(data) - tail
     return Replay(tuple(reader.records), reader.last, keep, data[keep:], unended)
 
 
@@ -161,7 +176,40 @@ class _Reader:
         """The highest number so far."""
         return len(self._sums)
 
-    def take(self, line: bytes, number: int, *, torn_is_fine: bool = False) -> bool:
+    def read(self, data: bytes, *, torn_is_fine: bool = False) -> tuple[int, bool]:
+        """Take all lines; the length of an unended last one, and whether it counts."""
+        start = number = 0
+        while end := data.rfind(b"\n", start, start + _BLOCK) + 1 or (
+            data.find(b"\n", start) + 1
+        ):
+            lines = data[start:end].split(b"\n")[:-1]
+            if not self._expected(lines, data[start:end]):
+                for line_number, line in enumerate(lines, number + 1):
+                    self._take(line, line_number, torn_is_fine=torn_is_fine)
+            start, number = end, number + len(lines)
+        unended = self._take(data[start:], number + 1, torn_is_fine=True)
+        return len(data) - start, unended
+
+    def _expected(self, lines: list[bytes], block: bytes) -> bool:
+        """Take lines that are just what was to be expected, all or none of them."""
+        first = len(self._sums) + 1
+        sums = [crc32(line[:-_TAIL]) for line in lines]
+        if not all(map(bytes.endswith, lines, map(_END.__mod__, sums))):
+            return False
+        try:
+            heads, events = _HEADS.decode_lines(block), read_lines(block)
+        except ValueError:
+            return False
+        if [head.n for head in heads] != [*range(first, first + len(lines))]:
+            return False
+        self._sums.extend(sums)
+        self.records += [
+            Record(head.n, head.at, event)
+            for head, event in zip(heads, events, strict=True)
+        ]
+        return True
+
+    def _take(self, line: bytes, number: int, *, torn_is_fine: bool) -> bool:
         """Take a line; False if it is junk that nobody was promised."""
         value = _parsed(line)
         if value is None:
@@ -191,6 +239,18 @@ class _Reader:
         if not str(value.get("t")).startswith("x-"):
             self.records.append(_record(n, value, number))
         return True
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the collector: of what a journal makes nothing is garbage."""
+    busy = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if busy:
+            gc.enable()
 
 
 def _record(n: int, value: dict[str, Any], number: int) -> Record:

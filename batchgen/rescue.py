@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from batchgen.disk import Disk, make_folders, write_all
-from batchgen.events import AttemptAccepted, parse
+from batchgen.events import AttemptAccepted, dump, parse
 from batchgen.records import seal, unseal
 from batchgen.world import World
 
@@ -47,7 +47,7 @@ class Rescue:
             return
         self._saved.add(key)
         head = {"v": 1, "run": self._folder.name, "t": event.t}
-        line = seal(head | event.model_dump(mode="json"))
+        line = seal(head | dump(event))
         if not self._name:
             moment = re.sub(r"\D", "", self._world.stamp())
             self._name = f"rescue-{moment}-{os.getpid()}.jsonl"

@@ -3,10 +3,12 @@
 The table is the whole of it. A pair that is not in the table is a `JournalError`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import assert_never
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -41,6 +43,8 @@ class Status(StrEnum):
     DONE = "done"
     FAILED = "failed"
 
+    __hash__ = str.__hash__  # that of an Enum is slow, and a fold is made of look-ups
+
 
 class Stage(StrEnum):
     """Where one attempt stands; its money follows from this."""
@@ -53,6 +57,8 @@ class Stage(StrEnum):
     ABSENT = "absent"
     COMPLETED = "completed"
     FAILED = "failed"
+
+    __hash__ = str.__hash__
 
 
 _S = Status
@@ -98,8 +104,7 @@ ATTEMPT_MOVES: dict[tuple[Stage, type[object]], Stage] = {
 """`(stage of the attempt, event type) -> stage`, with the same strictness."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True, gc=False):
     """Why the last thing tried did not work; `kind` is the word of the event."""
 
     kind: str
@@ -108,8 +113,7 @@ class Trouble:
     retry_after_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True, gc=False):
     """One paid submission of a task.
 
     A `stray` was found to be accepted after a newer one had begun: it is paid, so its
@@ -127,8 +131,7 @@ class Attempt:
     taken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskState:
+class TaskState(Struct, frozen=True, gc=False):
     """The fold of one task's events; `saved_by` is the attempt that made `files`."""
 
     status: Status = Status.PENDING
@@ -165,55 +168,70 @@ class TaskState:
         return self.attempts[-1].prediction if self.attempts else ""
 
 
-def evolve(  # noqa: C901, PLR0911, PLR0912 - one row for each event
-    state: TaskState, event: TaskEvent
-) -> TaskState:
+def evolve(state: TaskState, event: TaskEvent) -> TaskState:
     """The state after an event.
 
     Raises:
         JournalError: the table does not have this move.
     """
-    if _is_of_an_older_attempt(state, event):
+    kind = type(event)
+    if kind in _OF_ANY_ATTEMPT and _is_of_an_older_attempt(state, event):
         return _beside(state, event)
-    status = TRANSITIONS.get((state.status, type(event)))
+    status = TRANSITIONS.get((state.status, kind))
     if status is None:
-        raise JournalError(f"a {state.status} task cannot take {type(event).__name__}")
-    attempts = _attempts(state, event)
-    state = replace(state, status=status, attempts=attempts)
-    match event:
-        case TaskPlanned():
-            return replace(state, planned=event)
-        case AttemptStarted() | AttemptAccepted() | AttemptAbsent():
-            return replace(state, trouble=None)
-        case AttemptRefused():
-            trouble = Trouble(
-                event.kind, event.message, event.retryable, event.retry_after_ms
-            )
-            return replace(state, trouble=trouble)
-        case AttemptNotSent():
-            return replace(
-                state, trouble=Trouble("not-sent", event.error, retryable=True)
-            )
-        case AttemptUncertain():
-            return replace(state, trouble=Trouble("uncertain", _doubt(event)))
-        case PredictionFailed():
-            return replace(state, trouble=Trouble(event.kind, event.message))
-        case PredictionCompleted():
-            return replace(state, flagged=event.flagged)
-        case OutputsSaved():
-            return replace(
-                state, files=event.files, saved_by=event.attempt, trouble=None
-            )
-        case OutputsMoved():
-            return replace(state, files=_moved(state.files, event))
-        case OutputsMissing():
-            return state
-        case TaskAbandoned():
-            return replace(state, trouble=Trouble(event.kind, event.message))
-        case CostSettled():
-            return state
-        case _:
-            assert_never(event)
+        raise JournalError(f"a {state.status} task cannot take {kind.__name__}")
+    news = _NEWS[kind](state, event) if kind in _NEWS else _NONE
+    return replace(state, status=status, attempts=_attempts(state, event), **news)
+
+
+_OF_ANY_ATTEMPT = frozenset(
+    {
+        AttemptAccepted,
+        AttemptAbsent,
+        PredictionCompleted,
+        PredictionFailed,
+        OutputsSaved,
+    }
+)
+_NONE: dict[str, Any] = {}
+_NO_TROUBLE: dict[str, Any] = {"trouble": None}
+
+
+def _given_up(
+    state: TaskState, event: PredictionFailed | TaskAbandoned
+) -> dict[str, Any]:
+    del state
+    return {"trouble": Trouble(event.kind, event.message)}
+
+
+def _refused(state: TaskState, event: AttemptRefused) -> dict[str, Any]:
+    del state
+    trouble = Trouble(event.kind, event.message, event.retryable, event.retry_after_ms)
+    return {"trouble": trouble}
+
+
+def _saved(state: TaskState, event: OutputsSaved) -> dict[str, Any]:
+    del state
+    return {"files": event.files, "saved_by": event.attempt, "trouble": None}
+
+
+# What an event changes beside the status and the attempts; the others nothing.
+_NEWS: dict[type[object], Callable[[TaskState, Any], dict[str, Any]]] = {
+    TaskPlanned: lambda _, event: {"planned": event},
+    AttemptStarted: lambda _, __: _NO_TROUBLE,
+    AttemptAccepted: lambda _, __: _NO_TROUBLE,
+    AttemptAbsent: lambda _, __: _NO_TROUBLE,
+    AttemptRefused: _refused,
+    AttemptNotSent: lambda _, event: {
+        "trouble": Trouble("not-sent", event.error, retryable=True)
+    },
+    AttemptUncertain: lambda _, event: {"trouble": Trouble("uncertain", _doubt(event))},
+    PredictionFailed: _given_up,
+    PredictionCompleted: lambda _, event: {"flagged": event.flagged},
+    OutputsSaved: _saved,
+    OutputsMoved: lambda state, event: {"files": _moved(state.files, event)},
+    TaskAbandoned: _given_up,
+}
 
 
 REJECTED = frozenset({"moderation", "invalid"})
@@ -258,17 +276,7 @@ def fold(events: Iterable[TaskEvent]) -> TaskState:
 
 
 def _is_of_an_older_attempt(state: TaskState, event: TaskEvent) -> bool:
-    match event:
-        case (
-            AttemptAccepted()
-            | AttemptAbsent()
-            | PredictionCompleted()
-            | PredictionFailed()
-            | OutputsSaved()
-        ):
-            return bool(state.attempts) and event.attempt < len(state.attempts)
-        case _:
-            return False
+    return getattr(event, "attempt", 0) < len(state.attempts)
 
 
 def _beside(state: TaskState, event: TaskEvent) -> TaskState:
@@ -296,41 +304,41 @@ def _lacks_a_clip(state: TaskState, attempt: int) -> bool:
 
 def _attempts(state: TaskState, event: TaskEvent) -> tuple[Attempt, ...]:
     """The attempts after an event, each moved by its own table."""
-    match event:
-        case AttemptStarted():
-            if event.attempt != len(state.attempts) + 1:
-                raise JournalError(f"attempt {event.attempt} is out of turn")
-            return (*state.attempts, Attempt(event.attempt, event.reserve))
-        case TaskPlanned() | OutputsMoved() | OutputsMissing() | TaskAbandoned():
-            return state.attempts
-        case _:
-            return _settled(state.attempts, event)
-
-
-def _settled(attempts: tuple[Attempt, ...], event: TaskEvent) -> tuple[Attempt, ...]:
+    kind, attempts = type(event), state.attempts
+    if isinstance(event, AttemptStarted):
+        if event.attempt != len(attempts) + 1:
+            raise JournalError(f"attempt {event.attempt} is out of turn")
+        return (*attempts, Attempt(event.attempt, event.reserve))
+    if kind in _OF_NO_ATTEMPT:
+        return attempts
     number: int = getattr(event, "attempt", 0)
     if not 1 <= number <= len(attempts):
         raise JournalError(f"attempt {number} was never started")
-    if isinstance(event, CostSettled):
+    if kind is CostSettled:
         return attempts
     old = attempts[number - 1]
-    stage = ATTEMPT_MOVES.get((old.stage, type(event)))
+    stage = ATTEMPT_MOVES.get((old.stage, kind))
     if stage is None:
-        raise JournalError(f"a {old.stage} attempt cannot take {type(event).__name__}")
-    new = replace(old, stage=stage)
-    if isinstance(event, AttemptAccepted):
-        stray = number < len(attempts)
-        new = replace(new, prediction=event.prediction, stray=stray)
-    elif isinstance(event, OutputsSaved):
-        new = replace(new, saved=True)
-    elif isinstance(event, AttemptUncertain):
-        new = replace(new, window=event.window, taken=event.taken)
+        raise JournalError(f"a {old.stage} attempt cannot take {kind.__name__}")
+    new = _moved_on(old, stage, event, stray=number < len(attempts))
     return (*attempts[: number - 1], new, *attempts[number:])
+
+
+_OF_NO_ATTEMPT = frozenset({TaskPlanned, OutputsMoved, OutputsMissing, TaskAbandoned})
+
+
+def _moved_on(old: Attempt, stage: Stage, event: TaskEvent, *, stray: bool) -> Attempt:
+    if isinstance(event, AttemptAccepted):
+        return replace(old, stage=stage, prediction=event.prediction, stray=stray)
+    if isinstance(event, OutputsSaved):
+        return replace(old, stage=stage, saved=True)
+    if isinstance(event, AttemptUncertain):
+        return replace(old, stage=stage, window=event.window, taken=event.taken)
+    return replace(old, stage=stage)
 
 
 def _moved(files: tuple[SavedFile, ...], event: OutputsMoved) -> tuple[SavedFile, ...]:
     targets = {move.source: move.target for move in event.moves}
     return tuple(
-        file.model_copy(update={"name": targets.get(file.name, file.name)})
-        for file in files
+        replace(file, name=targets.get(file.name, file.name)) for file in files
     )

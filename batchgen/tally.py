@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -14,6 +14,7 @@ from batchgen.events import (
     Event,
     Imported,
     MediaUploaded,
+    OfTask,
     PredictionCompleted,
     PredictionFailed,
     Repaired,
@@ -27,7 +28,7 @@ from batchgen.events import (
 from batchgen.ledger import Ledger
 from batchgen.money import Micros
 from batchgen.profile import MEDIA_CODES
-from batchgen.records import Record
+from batchgen.records import Record, undisturbed
 from batchgen.references import element_id, pictures, task_of
 from batchgen.state import Stage, Status, TaskState, evolve, word
 
@@ -41,6 +42,8 @@ WORDS = (
     "lost",
     "uncertain",
 )
+
+_NEW = TaskState()
 
 
 class Tally:
@@ -82,6 +85,7 @@ class Tally:
         self.makers: dict[str, str] = {}
         self.element_tasks: frozenset[str] = frozenset()
         self._counts: Counter[str] = Counter()
+        self._counted = True
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Tally":
@@ -91,15 +95,23 @@ class Tally:
             JournalError: the records tell a story that cannot have happened.
         """
         tally = cls()
-        for record in records:
-            try:
-                tally.apply(record.event)
-            except JournalError as error:
-                raise JournalError(f"record {record.n}: {error}") from error
+        tally._counted = False
+        with undisturbed():
+            for record in records:
+                try:
+                    tally.apply(record.event)
+                except JournalError as error:
+                    raise JournalError(f"record {record.n}: {error}") from error
+        tally._counted = True
+        tally._counts = Counter(map(word, tally.states.values()))
         return tally
 
     def apply(self, event: Event) -> None:
         """Take one event in; a JournalError leaves everything as it was."""
+        if isinstance(event, OfTask):
+            self._apply(event)
+            self.ledger.apply(event)
+            return
         match event:
             case SessionOpened():
                 self.session, self.closed = event, None
@@ -122,11 +134,11 @@ class Tally:
                 self._know(task, self.elements.get(task, event.element_id))
                 self.makers[event.element_id] = task
             case _:
-                self._apply(event)
+                assert_never(event)
         self.ledger.apply(event)
 
     def _apply(self, event: TaskEvent) -> None:
-        before = self.states.get(event.task, TaskState())
+        before = self.states.get(event.task, _NEW)
         after = evolve(before, event)
         self.states[event.task] = after
         match event:
@@ -142,7 +154,8 @@ class Tally:
                 self._mind_uploads(after.planned, event)
             case _:
                 pass
-        self._recount(event.task, before, after)
+        if self._counted:
+            self._recount(event.task, before, after)
 
     def _know(self, task: str, element: str) -> None:
         if element:  # the newest: it was asked for again for a reason
@@ -233,6 +246,6 @@ class Tally:
 
     def _recount(self, task: str, before: TaskState, after: TaskState) -> None:
         if self.wanted is None or task in self.wanted:
-            known = self.wanted is not None or before != TaskState()
+            known = self.wanted is not None or before != _NEW
             self._counts[word(before)] -= known
             self._counts[word(after)] += 1

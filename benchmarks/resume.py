@@ -98,20 +98,23 @@ def write(folder: Path, clips: int) -> int:
         tool="benchmark", pid=1, host="here", cap=None, concurrency=60,
         manifest="0" * 64, endpoint="https://api.wavespeed.ai",
     )  # fmt: skip
-    lines = moulds()
+    lines, model = moulds(), catalog()["kling-4k"]
     count = 1
     folder.mkdir(parents=True)
     with (folder / NAME).open("wb") as stream:
         stream.write(encode(Record(1, "2026-11-22T22:00:00.000Z", opened)))
         for clip in range(clips):
-            key, number = b"%032x" % (clip * 0x9E3779B97F4A7C15), b"%08d" % clip
+            number = f"{clip:08d}"
+            fields = {**BODY, "prompt": PROMPT.replace(NUMBER, number)}
+            key = model.identity(fields)
             for line in lines[: 5 if clip % 2 else 3]:
                 count += 1
                 body = line.replace(COUNT.encode(), b"%d" % count, 1)
-                body = body.replace(KEY.encode(), key).replace(NUMBER.encode(), number)
+                body = body.replace(KEY.encode(), key.encode())
+                body = body.replace(NUMBER.encode(), number.encode())
                 stream.write(body + b',"c":"%08x"}\n' % crc32(body))
     task = Task(
-        KEY, f"clip-{NUMBER}", catalog()["kling-4k"].id, BODY, 1, 2_100_000, 5,
+        KEY, f"clip-{NUMBER}", model.id, BODY, 1, 2_100_000, 5,
         {"product": "mug", "locale": "de"}, f"clip-{NUMBER}.mp4",
     )  # fmt: skip
     text = json.dumps(to_json(task))

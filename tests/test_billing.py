@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from msgspec.structs import replace
 from test_reconcile import LOST, Quiet, row
 from test_strays import TASK, opened
 
@@ -202,7 +203,7 @@ def test_sessions_are_spans_of_the_service_and_a_crash_ends_with_its_last_word()
     records = [
         Record(1, at(0), opened()),
         Record(2, at(1), closed),
-        Record(3, at(2), opened().model_copy(update={"clock_offset_ms": 3_600_000})),
+        Record(3, at(2), replace(opened(), clock_offset_ms=3_600_000)),
         Record(4, at(3.5), start),
         Record(5, at(9), opened()),
     ]

@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from msgspec import structs
 
 from batchgen.client import Client
 from batchgen.disk import Disk, read_all
@@ -607,7 +608,7 @@ async def test_an_id_that_is_another_clips_is_a_doubt(tmp_path: Path) -> None:
         async def __call__(self, step: Step) -> TaskEvent:
             event = await super().__call__(step)
             if isinstance(event, AttemptAccepted):
-                return event.model_copy(update={"prediction": "same"})
+                return structs.replace(event, prediction="same")
             return event
 
     async with house(tmp_path) as home:
@@ -626,7 +627,7 @@ async def test_an_event_that_does_not_fit_a_line_does_not_end_its_siblings(
             event = await super().__call__(step)
             if isinstance(event, PredictionCompleted) and step.task == B:
                 large = Output(kind="json", value="x" * 70_000)
-                return event.model_copy(update={"outputs": (large,)})
+                return structs.replace(event, outputs=(large,))
             return event
 
     async with house(tmp_path, limits=Limits(1, None)) as home:

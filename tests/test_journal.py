@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from batchgen import journal as journals
 from batchgen.disk import Disk
@@ -604,7 +605,7 @@ async def test_a_record_that_the_journal_does_not_take_is_not_counted(
         tally = Tally()
         recorder = Recorder(journal, tally, Quiet())
         with pytest.raises(JournalError):
-            recorder.record(PLANNED.model_copy(update={"output": "x" * 70_000}))
+            recorder.record(replace(PLANNED, output="x" * 70_000))
         assert tally.states == {}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec import convert
+from msgspec.structs import replace
 
 from batchgen.events import (
     AttemptAbsent,
@@ -59,7 +61,7 @@ def accepted(attempt: int = 1) -> AttemptAccepted:
 def refused(
     kind: str, attempt: int = 1, *, after_ms: int | None = None
 ) -> AttemptRefused:
-    return AttemptRefused.model_validate(
+    return convert(
         {
             "task": TASK.id,
             "attempt": attempt,
@@ -67,7 +69,8 @@ def refused(
             "message": f"{kind}!",
             "retryable": kind in ("key", "credit", "rate"),
             "retry_after_ms": after_ms,
-        }
+        },
+        AttemptRefused,
     )
 
 
@@ -98,13 +101,13 @@ def failed(kind: str, attempt: int = 1) -> tuple[TaskEvent, ...]:
     return (
         started(attempt),
         accepted(attempt),
-        PredictionFailed.model_validate(no),
+        convert(no, PredictionFailed),
     )
 
 
 def abandoned(kind: str) -> TaskAbandoned:
-    return TaskAbandoned.model_validate(
-        {"task": TASK.id, "kind": kind, "message": f"{kind}!"}
+    return convert(
+        {"task": TASK.id, "kind": kind, "message": f"{kind}!"}, TaskAbandoned
     )
 
 
@@ -273,7 +276,7 @@ PLANNED = TaskPlanned(
     seconds=5,
     output="cat.mp4",
 )
-RENAMED = PLANNED.model_copy(update={"slug": "old-cat"})
+RENAMED = replace(PLANNED, slug="old-cat")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from threading import Thread
 from typing import TextIO
 
 import pytest
+from msgspec.structs import replace
 
 from batchgen.events import (
     AttemptAbsent,
@@ -328,7 +329,7 @@ def test_what_never_left_and_what_is_lost_have_their_words() -> None:
 def test_the_start_says_until_when_it_buys(deadline: str, said: str) -> None:
     clock, stream = Clock(), io.StringIO()
     run, observer = Run(clock), lines(stream, clock, timestamps=False)
-    run.tell(observer, OPENED.model_copy(update={"deadline": deadline}))
+    run.tell(observer, replace(OPENED, deadline=deadline))
     assert f", cap $400.00, {said}, 60 at a time" in stream.getvalue()
 
 
@@ -336,7 +337,7 @@ def test_a_session_that_goes_on_says_what_is_done_already() -> None:
     clock, stream = Clock(), io.StringIO()
     run, observer = Run(clock), lines(stream, clock, timestamps=False)
     run.tell(observer, *accepted("mug-de"), rendered("mug-de"), saved("mug-de"))
-    run.tell(observer, OPENED.model_copy(update={"cap": None}))
+    run.tell(observer, replace(OPENED, cap=None))
     assert stream.getvalue().splitlines()[-1] == (
         "start nightly-ugc: 5 clips, 1 done already, $378.00, no cap, 60 at a time"
     )
@@ -478,7 +479,7 @@ def test_verbose_bars_let_everything_scroll_by() -> None:
 def test_more_money_than_the_cap_fills_the_bar() -> None:
     screen, run = Screen(), Run(Clock())
     bars = Bars(screen, now=run.clock, ncols=79)
-    lower = OPENED.model_copy(update={"cap": usd(1)})
+    lower = replace(OPENED, cap=usd(1))
     run.tell(bars, lower, *accepted("mug-de"))
     run.clock.pass_by(1)
     bars.alive(run.tally)
@@ -523,7 +524,7 @@ def test_downloads_in_threads_draw_their_own_bar() -> None:
 def test_a_run_without_a_cap_has_no_cap_in_its_bar() -> None:
     screen, run = Screen(), Run(Clock())
     bars = Bars(screen, now=run.clock, ncols=79)
-    run.tell(bars, OPENED.model_copy(update={"cap": None}))
+    run.tell(bars, replace(OPENED, cap=None))
     assert screen.rows()[1] == "spend               $0.00"
     bars.close()
 

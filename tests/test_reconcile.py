@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import structs
 
 from batchgen.answers import Prediction, prediction
 from batchgen.answers import when as moment
@@ -430,7 +431,7 @@ async def settled(  # noqa: PLR0913 - what a history and a journal may hold, by 
 
 OTHER = "b" * 32
 OURS: tuple[Event, ...] = (
-    LOST[0].model_copy(update={"task": OTHER, "slug": "cat-2", "output": "cat-2.mp4"}),
+    structs.replace(LOST[0], task=OTHER, slug="cat-2", output="cat-2.mp4"),
     AttemptStarted(task=OTHER, attempt=1, reserve=100),
     AttemptAccepted(task=OTHER, attempt=1, prediction="p", via="answer"),
 )
@@ -475,7 +476,7 @@ async def test_a_lost_submission_that_arrived_is_adopted(tmp_path: Path) -> None
 @pytest.mark.anyio
 async def test_what_the_service_took_is_never_absent(tmp_path: Path) -> None:
     """Its own row may hide behind the id that it shares with another clip."""
-    taken = (*LOST[:-1], LOST[-1].model_copy(update={"taken": True}))
+    taken = (*LOST[:-1], structs.replace(LOST[-1], taken=True))
     assert await settled(tmp_path / "a", events=taken) == []
     found = await settled(tmp_path / "b", row("p", 0.5), events=taken)
     assert found == ["AttemptAccepted"]
@@ -526,7 +527,7 @@ async def test_one_look_that_finds_nothing_is_not_enough(tmp_path: Path) -> None
 
 SECOND = (
     *OURS[:2],
-    LOST[-1].model_copy(update={"task": OTHER}),
+    structs.replace(LOST[-1], task=OTHER),
 )
 """Another doubt of the same model."""
 SENDING = OURS[:2]
@@ -637,7 +638,7 @@ CAT_PICTURE = "sha256:" + "c" * 64
 SHOWN = {**CAT, "image": "https://cdn.example/cat.jpg"}
 WITH_PICTURE: tuple[Event, ...] = (
     MediaUploaded(ref=CAT_PICTURE, url=SHOWN["image"], until=iso(at(9))),
-    LOST[0].model_copy(update={"input": {**CAT, "image": CAT_PICTURE}}),
+    structs.replace(LOST[0], input={**CAT, "image": CAT_PICTURE}),
     *LOST[1:],
 )
 

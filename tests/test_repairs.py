@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from batchgen.cli import batchgen, exits
 from batchgen.disk import Disk
@@ -222,8 +223,8 @@ def test_a_line_of_another_run_is_not_imported(run: Path) -> None:
 
 def test_an_id_that_does_not_fit_is_told_and_not_taken(run: Path) -> None:
     written(run, ACCEPTED)
-    other = ACCEPTED.model_copy(update={"prediction": "p-2"})
-    later = ACCEPTED.model_copy(update={"attempt": 2})
+    other = replace(ACCEPTED, prediction="p-2")
+    later = replace(ACCEPTED, attempt=2)
     lines = saved(run, other, later)
     told = command("import", "-", "--yes", "--json", pasted="\n".join(lines))
     assert told.exit_code == 0  # click's own; ours is what it returns
@@ -238,10 +239,10 @@ def test_one_prediction_has_one_owner(run: Path) -> None:
     written(
         run,
         ACCEPTED,
-        PLANNED.model_copy(update={"task": second}),
-        STARTED.model_copy(update={"task": second}),
+        replace(PLANNED, task=second),
+        replace(STARTED, task=second),
     )
-    stolen = ACCEPTED.model_copy(update={"task": second})
+    stolen = replace(ACCEPTED, task=second)
     verdict = judge(Tally.of(read(run)), [stolen])
     assert verdict.new == ()
     assert "belongs to another" in verdict.problems[0]

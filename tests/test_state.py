@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec import convert
+from msgspec.structs import replace
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -80,13 +82,14 @@ def completed(attempt: int = 1) -> PredictionCompleted:
 
 
 def failed(attempt: int = 1, kind: str = "provider") -> PredictionFailed:
-    return PredictionFailed.model_validate(
-        {"task": TASK, "attempt": attempt, "kind": kind, "message": "no"}
+    return convert(
+        {"task": TASK, "attempt": attempt, "kind": kind, "message": "no"},
+        PredictionFailed,
     )
 
 
 def abandoned(kind: str = "provider") -> TaskAbandoned:
-    return TaskAbandoned.model_validate({"task": TASK, "kind": kind, "message": "no"})
+    return convert({"task": TASK, "kind": kind, "message": "no"}, TaskAbandoned)
 
 
 def saved(attempt: int = 1) -> OutputsSaved:
@@ -269,7 +272,7 @@ def test_moved_files_keep_their_content_and_the_rest_its_name() -> None:
     event = OutputsMoved(task=TASK, moves=(Move(source="clip.mp4", target="a/b.mp4"),))
     other = OutputsMoved(task=TASK, moves=(Move(source="x.mp4", target="y.mp4"),))
     state = fold((*STORIES[Status.DONE], event, other))
-    assert state.files == (FILE.model_copy(update={"name": "a/b.mp4"}),)
+    assert state.files == (replace(FILE, name="a/b.mp4"),)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import convert
 from test_strays import opened
 
 from batchgen.events import (
@@ -41,14 +42,15 @@ def run(ends: list[str], price: int = 100) -> Tally:
         ]
         if end == "completed":
             events.append(
-                PredictionCompleted.model_validate(
-                    {"task": task, "attempt": 1, "outputs": []}
+                convert(
+                    {"task": task, "attempt": 1, "outputs": []}, PredictionCompleted
                 )
             )
         elif end in ("provider", "moderation"):
             events.append(
-                PredictionFailed.model_validate(
-                    {"task": task, "attempt": 1, "kind": end, "message": "no"}
+                convert(
+                    {"task": task, "attempt": 1, "kind": end, "message": "no"},
+                    PredictionFailed,
                 )
             )
     return Tally.of([Record(n, MOMENT, event) for n, event in enumerate(events, 1)])

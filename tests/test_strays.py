@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec import convert
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -55,8 +56,9 @@ def completed(attempt: int) -> PredictionCompleted:
 
 
 def failed(attempt: int, kind: str = "provider") -> PredictionFailed:
-    return PredictionFailed.model_validate(
-        {"task": TASK, "attempt": attempt, "kind": kind, "message": "no"}
+    return convert(
+        {"task": TASK, "attempt": attempt, "kind": kind, "message": "no"},
+        PredictionFailed,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from threading import Event as Flag
 
 import httpx
+from msgspec.structs import replace
 
 from batchgen.disk import keep_folders
 from batchgen.downloads import fetch
@@ -57,7 +58,7 @@ class Worker:
             on_bytes=self.received,
         )
         path = str(PurePosixPath(name).with_name(saved.name))
-        return saved.model_copy(update={"name": path})
+        return replace(saved, name=path)
 
     def _prepare(self, folder: Path, run: Path) -> None:
         if folder not in self._prepared:

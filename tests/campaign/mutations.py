@@ -105,6 +105,20 @@ MUTATIONS = (
         JOURNAL,
     ),
     Mutation(
+        "checksums of a block ignored",
+        "records.py",
+        "if not all(map(bytes.endswith, lines, map(_END.__mod__, sums))):",
+        "if not lines:",
+        RECORDS,
+    ),
+    Mutation(
+        "numbers of a block ignored",
+        "records.py",
+        "if [head.n for head in heads] != [*range(first, first + len(lines))]:",
+        "if not heads:",
+        RECORDS,
+    ),
+    Mutation(
         "checksum ignored",
         "records.py",
         "            if torn_is_fine:\n                return False\n",
@@ -181,22 +195,22 @@ MUTATIONS = (
     Mutation(
         "a doubt releases its reserve",
         "ledger.py",
-        "                self._move(event, Account.UNCERTAIN)\n",
-        "                self._drop((event.task, event.attempt))\n",
+        "        self._move(event, Account.UNCERTAIN)\n",
+        "        self._drop((event.task, event.attempt))\n",
         LEDGER,
     ),
     Mutation(
         "acceptance releases",
         "ledger.py",
-        "                self._move(event, Account.IN_FLIGHT)\n",
-        "                self._drop((event.task, event.attempt))\n",
+        "        self._move(event, Account.IN_FLIGHT)\n",
+        "        self._drop((event.task, event.attempt))\n",
         LEDGER,
     ),
     Mutation(
         "failure releases",
         "ledger.py",
-        "                self._move(event, account)\n",
-        "                self._drop((event.task, event.attempt))\n",
+        "self._move(event, Account.REFUNDABLE if comes_back else Account.SPENT)",
+        "self._drop((event.task, event.attempt))",
         LEDGER,
     ),
     Mutation(
@@ -216,7 +230,7 @@ MUTATIONS = (
     Mutation(
         "attempts out of turn",
         "state.py",
-        "if event.attempt != len(state.attempts) + 1:",
+        "if event.attempt != len(attempts) + 1:",
         "if event.attempt < 0:",
         STATE,
     ),
