@@ -1,0 +1,168 @@
+"""The examples for clusters: sound by their schemas, and run as a scheduler would."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import botocore.validate
+import kubernetes_validate
+import pytest
+import yaml
+
+from batchgen.journal import read
+from batchgen.tally import Tally
+from conftest import Story
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "manifests" / "cluster"
+SHARDS = 4
+FINAL = (1, 2, 3, 6, 7, 70)  # exit codes that a repetition does not mend
+
+
+def kubernetes() -> list[dict[str, Any]]:
+    text = (FOLDER / "kubernetes.yaml").read_text(encoding="utf-8")
+    return list(yaml.safe_load_all(text))
+
+
+def pod() -> dict[str, Any]:
+    found: dict[str, Any] = kubernetes()[1]["spec"]["template"]["spec"]
+    return found
+
+
+def aws() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / "aws-batch.json").read_text("utf-8"))
+    return found
+
+
+def in_kubernetes() -> list[str]:
+    (container,) = pod()["containers"]
+    words = [*container["command"], *container["args"]]
+    return [word.replace("/manifests/", f"{ROOT}/manifests/") for word in words]
+
+
+def in_slurm() -> list[str]:
+    return ["bash", str(FOLDER / "slurm.sh")]
+
+
+def in_aws() -> list[str]:
+    found: list[str] = aws()["containerProperties"]["command"]
+    return found
+
+
+def test_kubernetes_takes_every_document() -> None:
+    for document in kubernetes():
+        kubernetes_validate.validate(document, "1.37", strict=True)
+    job = kubernetes()[1]["spec"]
+    assert job["completions"] == job["parallelism"] == SHARDS
+    assert job["completionMode"] == "Indexed"
+    _, final = job["podFailurePolicy"]["rules"]
+    assert tuple(final["onExitCodes"]["values"]) == FINAL
+    assert final["onExitCodes"]["containerName"] == pod()["containers"][0]["name"]
+    # It would put the value of a variable in the place of such a word.
+    assert not re.search(r"\$\([A-Za-z_.-]", json.dumps(in_kubernetes()))
+
+
+def test_what_was_bought_outlives_a_pod() -> None:
+    claim, _ = kubernetes()
+    volumes = {one["name"]: one for one in pod()["volumes"]}
+    (container,) = pod()["containers"]
+    mounts = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+    outputs = {one["name"]: one.get("value") for one in container["env"]}
+    place = Path(outputs["BATCHGEN_OUTPUTS"] or "").parent
+    volume = volumes[mounts[str(place)]]
+    name = volume["persistentVolumeClaim"]["claimName"]
+    assert name == claim["metadata"]["name"]
+
+
+def test_aws_takes_the_job_definition() -> None:
+    service = botocore.session.get_session().get_service_model("batch")
+    shape = service.operation_model("RegisterJobDefinition").input_shape
+    report = botocore.validate.ParamValidator().validate(aws(), shape)
+    assert report.generate_report() == ""
+    rules = aws()["retryStrategy"]["evaluateOnExit"]
+    assert len(rules) <= 5  # the service takes no more
+    ends = [str(code) for code in (*FINAL, 4, 5, 8, 129, 130, 137, 143)]
+    final = {
+        code
+        for code in ends
+        for rule in rules
+        if re.fullmatch(rule["onExitCode"].replace("*", ".*"), code)
+    }
+    assert final == {str(code) for code in FINAL}
+
+
+def test_slurm_is_told_what_the_script_says() -> None:
+    text = (FOLDER / "slurm.sh").read_text(encoding="utf-8")
+    assert f"#SBATCH --array=1-{SHARDS}\n" in text
+    assert f"\nshards={SHARDS}\n" in text
+    for program, *flags in (("bash", "-n"), ("shellcheck",)):
+        found = shutil.which(program)
+        if found:
+            subprocess.run([found, *flags, FOLDER / "slurm.sh"], check=True)
+
+
+def start(story: Story, words: list[str], **variables: str) -> "subprocess.Popen[str]":
+    bin_ = Path(sys.executable).parent
+    path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        words,
+        env={**story.env(), "PATH": path, **variables},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    said, _ = process.communicate(timeout=100)
+    return process.returncode, said
+
+
+def folder(story: Story, number: int) -> Path:
+    name = f"spring-launch.shard-{number}-of-{SHARDS}.sandbox"
+    return story.root / "outputs" / name
+
+
+def test_the_first_index_is_the_first_shard_everywhere(story: Story) -> None:
+    code, said = end(start(story, in_kubernetes(), JOB_COMPLETION_INDEX="0"))
+    assert code == 0, said
+    assert folder(story, 1).is_dir()
+    bought = len(story.till())
+    assert bought == 7
+    later = [
+        start(story, in_slurm(), SLURM_ARRAY_TASK_ID="1"),
+        start(story, in_aws(), AWS_BATCH_JOB_ARRAY_INDEX="1"),
+    ]
+    ends = [end(process) for process in later]
+    assert [code for code, _ in ends] == [0, 0], ends
+    assert [folder(story, number).is_dir() for number in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+    own = Tally.of(read(folder(story, 2)))
+    assert len(story.till()) == bought + len(own.states)
+
+
+@pytest.mark.slow
+def test_all_of_an_array_is_the_whole_run(story: Story) -> None:
+    shutil.rmtree(story.root / "outputs", ignore_errors=True)
+    before = len(story.till())
+    crew = [
+        start(story, in_slurm(), SLURM_ARRAY_TASK_ID="4"),
+        start(story, in_kubernetes(), JOB_COMPLETION_INDEX="1"),
+        start(story, in_aws(), AWS_BATCH_JOB_ARRAY_INDEX="2"),
+        start(story, in_slurm(), SLURM_ARRAY_TASK_ID="1"),
+    ]
+    ends = [end(process) for process in crew]
+    assert [code for code, _ in ends] == [0, 0, 0, 0], ends
+    bought = story.till()[before:]
+    assert len(bought) == 25
+    assert sum(charge.price for charge in bought) == 52_080_000
