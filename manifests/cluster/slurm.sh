@@ -17,7 +17,8 @@ set -euo pipefail
 shards=4
 
 # What was bought is written here: every node has to see it, also the one on which a job
-# is put back into the queue, and locks have to hold (Lustre, GPFS, CephFS; not NFS).
+# is put back into the queue, and locks have to hold (GPFS, CephFS, Lustre with `flock`;
+# NFS is refused).
 export BATCHGEN_OUTPUTS="${BATCHGEN_OUTPUTS:-/scratch/$USER/outputs}"
 
 exec batchgen run manifests/spring-launch.yaml \
