@@ -396,8 +396,8 @@ MUTATIONS = (
     Mutation(
         "connections are kept",
         "transport.py",
-        "max_keepalive_connections=0",
-        "max_keepalive_connections=9",
+        "lean(submits, keep=False)",
+        "lean(submits, keep=True)",
         CLIENT,
     ),
     Mutation(
