@@ -113,6 +113,10 @@ class Client:
         self.clock.learn(answer, asked)
         return found
 
+    def reads_a_second(self) -> float:
+        """How often anything may be read just now; infinite without a limit."""
+        return self.wire.reads_a_second
+
     async def result(self, prediction_id: str) -> Prediction:
         """Look at a prediction.
 

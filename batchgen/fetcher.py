@@ -10,7 +10,7 @@ import anyio
 import httpx
 from msgspec import convert
 
-from batchgen.answers import Prediction
+from batchgen.answers import Prediction, when
 from batchgen.client import Client
 from batchgen.downloads import LinkExpired
 from batchgen.engines import Engine, Here, Lease
@@ -24,6 +24,7 @@ from batchgen.events import (
 )
 from batchgen.moves import numbered
 from batchgen.plan import Await, Download
+from batchgen.polls import Poll, Polls
 from batchgen.profile import INVALID_CODES, MEDIA_CODES, MODERATION_CODES, Profile
 from batchgen.references import pictures
 from batchgen.space import Space
@@ -40,6 +41,7 @@ class Fetcher:
 
     `space` is where downloads wait for room on the disk. `engine` is this process
     unless another one is given; it gets links and never the key.
+    `polls` says when to look at a prediction, and learns from how it ends.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Fetcher:
     ) -> None:
         self.space = Space(videos, world)
         self.engine = engine or Here(files, world)
+        self.polls = Polls(profile, client.reads_a_second)
         self._client = client
         self._profile = profile
         self._videos = videos
@@ -68,40 +71,62 @@ class Fetcher:
         self._accepted_at[prediction] = anyio.current_time()
 
     async def wait(self, step: Await) -> TaskEvent:
-        """Look again and again, stretching, until it ends.
+        """Look again and again until it ends.
 
         Raises:
             KeyRejected: the key is no longer good for reading.
         """
-        profile = self._profile
-        new = step.prediction in self._accepted_at
+        born = self._accepted_at.get(step.prediction)
         self._accepted_at.setdefault(step.prediction, anyio.current_time())
-        delay = profile.poll_first if new else 0.0
-        trouble = Trouble(self._profile, self._world)
-        empty = 0
-        while True:
-            await anyio.sleep(delay)
-            try:
-                found = await self._client.result(step.prediction)
-            except Unavailable as error:
-                if error.http in (404, 410) and self._is_gone(step.prediction, error):
-                    return _failed(step, "gone", str(error))
-                delay = trouble.pause(error)
-                continue
-            trouble = Trouble(profile, self._world)
-            empty += found.meaning == "done" and not found.outputs
-            if found.meaning == "waiting" or 0 < empty <= _MOST_EMPTY_LOOKS:
-                delay = min(
-                    max(delay, profile.poll_every) * profile.poll_growth,
-                    profile.poll_longest,
-                )
-                continue
-            self._accepted_at.pop(step.prediction, None)
-            return self._ended(step, found)
+        poll, took = self.polls.begin(step.task.model), None
+        try:
+            if born is not None:
+                await anyio.sleep(self.polls.gap(poll, 0.0))
+            event, took = await self._ending(step, poll, born)
+        finally:
+            self.polls.end(poll, took)
+        return event
 
-    def _is_gone(self, prediction: str, error: Unavailable) -> bool:
-        age = anyio.current_time() - self._accepted_at[prediction]
-        return error.http == 410 or age > self._profile.drop_grace  # noqa: PLR2004
+    async def _ending(
+        self, step: Await, poll: Poll, born: float | None
+    ) -> tuple[TaskEvent, float | None]:
+        """How it ended; and at which age, if it made something and that is known."""
+        name = step.prediction
+        trouble, empty = Trouble(self._profile, self._world), 0
+        while True:
+            try:
+                found = await self._client.result(name)
+            except Unavailable as error:
+                if self._is_gone(self._accepted_at[name], error):
+                    return _failed(step, "gone", str(error)), None
+                await anyio.sleep(trouble.pause(error))
+                continue
+            trouble = Trouble(self._profile, self._world)
+            born = self._born(found) if born is None else born
+            age = None if born is None else anyio.current_time() - born
+            blank = found.meaning == "done" and not found.outputs
+            empty += blank
+            if blank and empty <= _MOST_EMPTY_LOOKS:
+                await anyio.sleep(self._profile.poll_every)
+            elif found.meaning == "waiting":
+                await anyio.sleep(self.polls.gap(poll, age))
+            else:
+                self._accepted_at.pop(name, None)
+                made = found.meaning == "done" and not blank
+                return self._ended(step, found), age if made else None
+
+    def _born(self, found: Prediction) -> float | None:
+        """When it began, by the event loop's clock, if the service tells."""
+        created, now = when(found.created_at), when(self._client.clock.latest())
+        if created is None or now is None:
+            return None
+        return anyio.current_time() - max(0.0, (now - created).total_seconds())
+
+    def _is_gone(self, since: float, error: Unavailable) -> bool:
+        """A 404 soon after the beginning is a copy of the service that lags behind."""
+        age = anyio.current_time() - since
+        late = age > self._profile.drop_grace
+        return error.http == 410 or (error.http == 404 and late)  # noqa: PLR2004
 
     def _ended(self, step: Await, found: Prediction) -> TaskEvent:
         match found.meaning:
@@ -129,7 +154,7 @@ class Fetcher:
             KeyRejected: the key is no longer good for reading.
         """
         trouble = Trouble(self._profile, self._world)
-        self._accepted_at.setdefault(step.prediction, anyio.current_time())
+        since = self._accepted_at.pop(step.prediction, anyio.current_time())
         renewals = empty = 0
         short_since: float | None = None
         while renewals <= _MOST_RENEWALS and empty <= _MOST_EMPTY_LOOKS:
@@ -149,7 +174,7 @@ class Fetcher:
                 renewals += 1
                 odd = Unavailable(error.message)
             except Unavailable as error:
-                if error.http in (404, 410) and self._is_gone(step.prediction, error):
+                if self._is_gone(since, error):
                     return _lost(step, "the service no longer knows it")
                 odd = error
             await anyio.sleep(trouble.pause(odd))

@@ -1,13 +1,18 @@
 """How long a plan will take, by its pace and by what clips took before. Pure."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from statistics import median
 
-from batchgen.events import AttemptAccepted, PredictionCompleted, TaskPlanned
+from batchgen.events import (
+    AttemptAccepted,
+    PredictionCompleted,
+    SessionOpened,
+    TaskPlanned,
+)
 from batchgen.records import Record
 
 _RECENT = 500  # clips; the service's pace of last month says little of tonight
@@ -52,20 +57,27 @@ class Forecast:
 
 def render_time(records: Iterable[Record], model: str) -> float | None:
     """The usual seconds of a model's clips, as a journal saw them; None if never."""
-    mine: set[str] = set()
+    mine = (seconds for bought, seconds in render_times(records) if bought == model)
+    took = deque(mine, maxlen=_RECENT)
+    return median(took) if took else None
+
+
+def render_times(records: Iterable[Record]) -> Iterator[tuple[str, float]]:
+    """Model and seconds of each clip that one session saw from its start to its end."""
+    models: dict[str, str] = {}
     accepted: dict[tuple[str, int], datetime] = {}
-    took: deque[float] = deque(maxlen=_RECENT)
     for record in records:
         match record.event:
-            case TaskPlanned(task=task, model=bought):
-                (mine.add if bought == model else mine.discard)(task)
+            case SessionOpened():
+                accepted.clear()
+            case TaskPlanned(task=task, model=model):
+                models[task] = model
             case AttemptAccepted(task=task, attempt=number, via="answer"):
                 accepted[task, number] = datetime.fromisoformat(record.at)
-            case PredictionCompleted(task=task, attempt=number) if task in mine:
+            case PredictionCompleted(task=task, attempt=number) if task in models:
                 began = accepted.pop((task, number), None)
                 if began is not None:
                     spent = datetime.fromisoformat(record.at) - began
-                    took.append(max(0.0, spent.total_seconds()))
+                    yield models[task], max(0.0, spent.total_seconds())
             case _:
                 pass
-    return median(took) if took else None

@@ -48,7 +48,11 @@ class Profile:
         list_settle: after this time the history is complete.
         window_before: how much earlier than our clock says a prediction may be dated.
         poll_first: first look at a new prediction.
-        poll_every: further looks, stretching by `poll_growth` up to `poll_longest`.
+        poll_every: further looks, stretching by `poll_growth` up to `poll_longest`,
+            while nothing is known of a model; no two looks are ever nearer.
+        poll_early: one look at this age, for what fails early, where the first one
+            that was learned is much later.
+        poll_rarest: looks that were learned are no rarer, if there are reads enough.
         patience: no request got any answer for this long at the start: give up.
         endurance: the same later in the session.
         drop_grace: a 404 this soon after acceptance is replica lag.
@@ -72,6 +76,8 @@ class Profile:
     poll_every: float
     poll_growth: float
     poll_longest: float
+    poll_early: float
+    poll_rarest: float
     patience: float
     endurance: float
     drop_grace: float
@@ -98,6 +104,8 @@ WAVESPEED = Profile(
     poll_every=5,
     poll_growth=1.15,
     poll_longest=10,
+    poll_early=60,
+    poll_rarest=15,
     patience=30,
     endurance=600,
     drop_grace=600,
@@ -118,6 +126,8 @@ SANDBOX = Profile(
     poll_every=0.3,
     poll_growth=1.3,
     poll_longest=3,
+    poll_early=3,
+    poll_rarest=3,
     patience=5,
     endurance=600,
     drop_grace=5,

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -165,6 +166,12 @@ class Wire:
             lean(reads, keep=True)
             redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
             yield cls(submits, reads, puts, pace=pace, now=now, redact=redact)
+
+    @property
+    def reads_a_second(self) -> float:
+        """As often as readings may begin just now; infinite without a limit."""
+        rate = self._pace.a_minute
+        return inf if rate is None else rate / 60
 
     async def post(self, path: str, body: Mapping[str, Any], phase: Phase) -> Answer:
         """Send one submission, once; `phase` sees how far it comes.

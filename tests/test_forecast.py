@@ -6,11 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batchgen.events import AttemptAccepted, Event, PredictionCompleted, TaskPlanned
+from batchgen.events import (
+    AttemptAccepted,
+    Event,
+    PredictionCompleted,
+    SessionOpened,
+    TaskPlanned,
+)
 from batchgen.forecast import Forecast, render_time
 from batchgen.records import Record
 from conftest import Story
 
+OPENED = SessionOpened(
+    tool="t", pid=1, host="h", cap=None, concurrency=1, manifest="m", endpoint="e"
+)
 START = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 MODEL = "kling"
 
@@ -96,3 +105,11 @@ def test_a_run_teaches_the_next_plan(story: Story) -> None:
     assert "guess" not in page
     assert "all 1 clip start before it" not in page
     assert "the one clip starts before it" in page
+
+
+def test_a_clip_that_waited_for_a_later_session_tells_no_time() -> None:
+    """How long nobody looked is not how long it took."""
+    planned, accepted, completed = bought("a" * 32, after=0, took=9000)
+    opened = Record(1, accepted.at, OPENED)
+    assert render_time([planned, accepted, completed], MODEL) == 9000
+    assert render_time([planned, accepted, opened, completed], MODEL) is None

@@ -44,7 +44,7 @@ keys templates task rescue
 scalars
 readers answers records
 refreshed
-outside
+outside polls
 models profile addresses
 variables ledger state statefile sockets
 findings events names pace world ballast places
@@ -56,7 +56,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes elements listings
+references shapes elements listings polls
 """
 PURE = _PURE.split()
 

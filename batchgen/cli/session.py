@@ -22,6 +22,7 @@ from batchgen.engines import Engine
 from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
 from batchgen.events import Event, SessionOpened
 from batchgen.fetcher import Fetcher
+from batchgen.forecast import render_times
 from batchgen.journal import Journal
 from batchgen.models import Catalog
 from batchgen.money import Micros, dollars
@@ -38,6 +39,8 @@ from batchgen.shards import Shard
 from batchgen.tally import Tally
 from batchgen.watch import clocks, deadline, heartbeat, signals, silence
 from batchgen.world import World, iso
+
+_RECENT = 5000  # records; they tell of enough clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,8 @@ class Session:
             sidecars=terms.policy.sidecars,
             engine=self.engine,
         )
+        for model, took in render_times(self.journal.records[-_RECENT:]):
+            fetcher.polls.recall(model, took)
         fetcher.engine.hear(self.observer.received)
         fetcher.space.notice = self.observer.notice
         perform = Local(self.client, fetcher, account.profile, videos, world)
