@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, NoReturn
 
@@ -31,13 +32,18 @@ _LONGEST_TEXT = 2048
 _MOST_OUTPUTS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """A whole HTTP answer."""
 
     http: int
     headers: Mapping[str, str]
     body: bytes
+
+    @cached_property
+    def envelope(self) -> dict[str, Any] | None:
+        """The object of its body; None for what two readers could read in two ways."""
+        return _object(self.body)
 
     @property
     def text(self) -> str:
@@ -73,7 +79,7 @@ def accepted(answer: Answer) -> Prediction:
         Refused: a definite no, free of charge.
         Uncertain: anything that is neither a prediction nor a definite no.
     """
-    envelope = _object(answer.body)
+    envelope = answer.envelope
     message = _message(envelope) or _plain_words(answer.text)
     _refuse(answer, envelope, message)
     data = envelope.get("data") if envelope else None
@@ -121,7 +127,7 @@ def _in_doubt(answer: Answer, message: str) -> NoReturn:
 
 def is_envelope(answer: Answer) -> bool:
     """Whether the API itself speaks, and not a proxy before it."""
-    return _whole((_object(answer.body) or {}).get("code")) is not None
+    return _whole((answer.envelope or {}).get("code")) is not None
 
 
 def read(answer: Answer) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def read_list(answer: Answer) -> list[Any]:
 
 
 def _data(answer: Answer) -> object:
-    envelope = _object(answer.body)
+    envelope = answer.envelope
     if answer.http != 200 or envelope is None:  # noqa: PLR2004
         what = _message(envelope) or f"HTTP {answer.http}"
         wait = retry_after(answer.headers)
@@ -251,7 +257,9 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _depth(body: bytes) -> int:
-    """How deep brackets nest outside of strings, before anything is parsed."""
+    """How deep brackets nest outside of strings, if that can be too deep."""
+    if body.count(b"{") + body.count(b"[") <= _DEEPEST:
+        return 0  # not worth looking
     depth = deepest = 0
     for found in _BRACKETS.finditer(body):
         match found.group():

@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -51,7 +51,7 @@ class Entry:
 class Disk:
     """The real one."""
 
-    _held: Mapping[Path, tuple[int, int]] = MappingProxyType({})
+    _held: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
     def hold(self, folder: Path) -> None:
         """From now on nothing changes below this folder by way of a link.
@@ -61,7 +61,7 @@ class Disk:
         """
         there = self.find(folder)
         if there is not None:
-            self._held = {**self._held, folder: there.inode}
+            self._held = {**self._held, str(folder): there.inode}
 
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         """Open without following a link, not inherited by children."""
@@ -183,21 +183,26 @@ class Disk:
             os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
 
     @contextmanager
-    def _reach(self, path: Path) -> Iterator[tuple[Path, int | None]]:
+    def _reach(self, path: Path) -> Iterator[tuple[str | Path, int | None]]:
         """A path as a name in an open folder, if a folder above it is held."""
-        top = next((one for one in path.parents if one in self._held), None)
-        if top is None:
+        text = str(path)
+        tops = [top for top in self._held if text.startswith(f"{top}/")]
+        if not tops:
             yield path, None
             return
-        with ExitStack() as opened:
-            handle = _enter(top, None)
-            opened.callback(os.close, handle)
-            if _entry(os.fstat(handle)).inode != self._held[top]:
+        top = max(tops, key=len)  # the innermost
+        *folders, name = text[len(top) + 1 :].split("/")
+        handle = _enter(top, None)
+        try:
+            found = os.fstat(handle)
+            if (found.st_dev, found.st_ino) != self._held[top]:
                 raise OSError(errno.ESTALE, f"{top} is no longer the same folder")
-            for name in path.parent.relative_to(top).parts:
-                handle = _enter(Path(name), handle)
-                opened.callback(os.close, handle)
-            yield Path(path.name), handle
+            for folder in folders:
+                outer, handle = handle, _enter(folder, handle)
+                os.close(outer)
+            yield name, handle
+        finally:
+            os.close(handle)
 
 
 def make_folders(disk: Disk, folder: Path, mode: int = 0o755) -> list[Path]:
@@ -258,14 +263,14 @@ def read_open(disk: Disk, handle: int) -> bytes:
     return found.getvalue()
 
 
-def _enter(folder: Path, parent: int | None) -> int:
+def _enter(folder: str, parent: int | None) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(folder, flags, dir_fd=parent)
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        why = f"{folder.name} is not a folder but a link or a file"
+        why = f"{Path(folder).name} is not a folder but a link or a file"
         raise OSError(errno.ELOOP, why) from error
 
 
