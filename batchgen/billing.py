@@ -4,7 +4,9 @@ No clock releases money. What is expected back stays held until billing shows it
 where billing cannot be read it stays held for good.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,6 +23,8 @@ from batchgen.state import Stage
 from batchgen.tally import Tally
 
 _AT_ONCE = 50
+_LOOKS = 2  # at the bill of what has ended: a charge may be made once more
+_EARLIER = 500  # attempts of former starts whose bills are looked at once more
 _OVERDUE = timedelta(hours=3)  # the service promises refunds within this time
 _FINAL = frozenset({401, 403, 404})
 
@@ -45,17 +49,35 @@ class Open:
         return self.running and bill.charged < self.reserve
 
 
-def unsettled(tally: Tally, checked: set[str]) -> Iterator[Open]:
-    """Money that is to come back, and this start's charges not yet `checked`."""
+def earlier(tally: Tally) -> frozenset[str]:
+    """The newest predictions of former starts; a second charge may have come late."""
+    found = [
+        attempt.prediction
+        for task, state in tally.states.items()
+        for attempt in state.attempts
+        if attempt.prediction
+        and not tally.ledger.is_of_this_start(task, attempt.number)
+    ]
+    return frozenset(found[-_EARLIER:])
+
+
+def unsettled(
+    tally: Tally, checked: AbstractSet[str], older: AbstractSet[str] = frozenset()
+) -> Iterator[Open]:
+    """Money that is to come back, and charges not yet `checked`.
+
+    Those are of this start, or `older`.
+    """
     ledger = tally.ledger
     for task, state in tally.states.items():
         for attempt in state.attempts:
             found = ledger.account(task, attempt.number)
-            if not attempt.prediction or found is None or found[1] == 0:
+            if not attempt.prediction or found is None:
                 continue
             account, held = found
             back = account is Account.REFUNDABLE
             new = ledger.is_of_this_start(task, attempt.number)
+            new = new or attempt.prediction in older
             failed = attempt.stage is Stage.FAILED
             if back or (new and (failed or attempt.prediction not in checked)):
                 yield Open(
@@ -100,7 +122,7 @@ class Billing:
         self._recorder = recorder
         self._client = client
         self._stop = stop
-        self._checked: set[str] = set()
+        self._seen = Counter[str]()
         self._readable = True
 
     async def look(self) -> None:
@@ -110,7 +132,8 @@ class Billing:
             StoreError: the state file cannot be written.
         """
         tally = self._recorder.tally
-        wanted = list(unsettled(tally, self._checked))
+        checked = {one for one, looks in self._seen.items() if looks >= _LOOKS}
+        wanted = list(unsettled(tally, checked, earlier(tally)))
         if not self._readable:
             return
         for first in range(0, len(wanted), _AT_ONCE):
@@ -127,8 +150,8 @@ class Billing:
             bill = bills.get(one.prediction)
             if bill is None or one.partly(bill):
                 continue  # what it may cost stays held
-            if bill.charged:
-                self._checked.add(one.prediction)
+            if bill.charged and not one.running:
+                self._seen[one.prediction] += 1
             event = settled(one, bill)
             # While the bill was read the attempt may have moved on.
             now = self._recorder.tally.ledger.account(one.task, one.attempt)
@@ -139,12 +162,13 @@ class Billing:
                 self._too_dear(one, event.amount)
 
     def _too_dear(self, one: Open, amount: Micros) -> None:
-        self._stop(
-            "breaker",
+        # Told here: whatever has stopped the buying before, this is news.
+        self._recorder.observer.notice(
             f"{one.prediction} was charged {dollars(amount)}, over its bound of "
             f"{dollars(one.reserve)}; buying stops here, and the next session reserves "
-            "as much for this model",
+            "as much for this model"
         )
+        self._stop("breaker", "")
 
     def _give_up(self, error: Unavailable) -> None:
         if error.http not in _FINAL:

@@ -17,6 +17,7 @@ from batchgen.money import Micros
 from batchgen.pace import Pace
 from batchgen.references import elements, pictures
 from batchgen.transport import Phase, Wire
+from batchgen.world import awake
 
 if TYPE_CHECKING:
     from httpcore import AsyncNetworkBackend
@@ -58,6 +59,7 @@ class Client:
         *,
         pace: Pace,
         now: Callable[[], datetime],
+        awake: Callable[[], float] = awake,
         proxy: str | None = None,
         network: "AsyncNetworkBackend | None" = None,
         loopback: bool = False,
@@ -70,7 +72,13 @@ class Client:
             ApiError: the key cannot be sent at all.
         """
         async with Wire.open(
-            base_url, key, pace=pace, now=now, proxy=proxy, network=network
+            base_url,
+            key,
+            pace=pace,
+            now=now,
+            awake=awake,
+            proxy=proxy,
+            network=network,
         ) as wire:
             yield cls(wire, loopback=loopback)
 

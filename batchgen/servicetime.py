@@ -7,6 +7,7 @@ import anyio
 
 from batchgen.answers import Answer, when
 from batchgen.events import Window
+from batchgen.world import awake as never_asleep
 from batchgen.world import iso
 
 _MOST_OFF = timedelta(days=3650)  # beyond that a date is nonsense
@@ -20,10 +21,16 @@ class ServiceClock:
         offset: seconds by which it is ahead of ours, at least.
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        awake: Callable[[], float] = never_asleep,
+    ) -> None:
         self.offset = 0.0
         self._now = now
+        self._awake = awake
         self._anchor: tuple[datetime, float] | None = None
+        self._anchored = 0.0  # by the clock that counts sleep
         self._slack = 0.0
 
     @property
@@ -52,13 +59,19 @@ class ServiceClock:
             return
         self.offset = (server - self._now()).total_seconds()
         self._anchor, self._slack = (server, anyio.current_time()), slack
+        self._anchored = self._awake()
 
     def was_set(self) -> None:
-        """Our time of day is another one; what the service's was goes on counting."""
+        """Our time of day is another one; what the service's was goes on counting.
+
+        Also while the machine slept, so the loop's clock is not what counts here.
+        """
         if self._anchor:
-            server, then = self._anchor
-            elapsed = timedelta(seconds=anyio.current_time() - then)
-            self.offset = (server + elapsed - self._now()).total_seconds()
+            server = self._anchor[0] + self._since_anchor()
+            self.offset = (server - self._now()).total_seconds()
+
+    def _since_anchor(self) -> timedelta:
+        return timedelta(seconds=self._awake() - self._anchored)
 
     def latest(self) -> str:
         """The latest that it can show, by what the answers told."""
@@ -79,8 +92,8 @@ class ServiceClock:
     def window(self, began: float) -> Window:
         """From `began`, by the event loop's clock, until now, as the service dates it.
 
-        Told twice, by the time of day and by the clock that nobody sets, and the
-        wider one holds.
+        Told by the time of day and by the clocks that nobody sets, of which one stands
+        still while the machine sleeps; the widest holds.
         """
         now = self._now() + timedelta(seconds=self.offset)
         elapsed = anyio.current_time() - began
@@ -89,5 +102,6 @@ class ServiceClock:
             server, then = self._anchor
             since.append(server + timedelta(seconds=began - then))
             until.append(since[1] + timedelta(seconds=elapsed))
+            until.append(server + self._since_anchor())
         latest = max(until) + timedelta(seconds=self._slack)
         return Window(since=iso(min(since)), until=iso(latest))

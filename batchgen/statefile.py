@@ -135,9 +135,13 @@ class StateFile:
     def set_mark(self, last: int, length: int) -> None:
         """Say how far it is durable; not synced, for an old mark is harmless."""
         mark = b"%d %d" % (last, length)
-        line = b"%s %08x" % (mark, crc32(mark))
-        with suppress(OSError):
-            self._disk.pwrite(self._lock, line.ljust(_MARK_SIZE - 1) + b"\n", 0)
+        line = (b"%s %08x" % (mark, crc32(mark))).ljust(_MARK_SIZE - 1) + b"\n"
+        done = 0
+        with suppress(OSError):  # but half of one would be no mark at all
+            while done < len(line) and (
+                count := self._disk.pwrite(self._lock, line[done:], done)
+            ):
+                done += count
 
     def append(self, data: bytes, last: int) -> None:
         """Write and sync one batch that ends with record `last`.

@@ -25,6 +25,7 @@ from batchgen.pace import Pace
 from batchgen.redaction import Redaction
 from batchgen.servicetime import ServiceClock
 from batchgen.trust import trust
+from batchgen.world import awake
 
 if TYPE_CHECKING:
     from httpcore import AsyncNetworkBackend
@@ -98,12 +99,13 @@ class Wire:
         *,
         pace: Pace,
         now: Callable[[], datetime],
+        awake: Callable[[], float] = awake,
         redact: Redaction,
     ) -> None:
         self.submits = submits
         self.reads = reads
         self.puts = puts
-        self.clock = ServiceClock(now)
+        self.clock = ServiceClock(now, awake)
         self.redact = redact
         self.answered = False
         self.silent_since: float | None = None
@@ -119,6 +121,7 @@ class Wire:
         *,
         pace: Pace,
         now: Callable[[], datetime],
+        awake: Callable[[], float] = awake,
         proxy: str | None = None,
         network: "AsyncNetworkBackend | None" = None,
     ) -> AsyncIterator[Self]:
@@ -129,6 +132,7 @@ class Wire:
             key: sent as a Bearer token to this origin only.
             pace: of reading requests.
             now: the time of day, to learn the service's clock offset.
+            awake: seconds on a clock that nobody sets and that sleep does not stop.
             proxy: for all requests; the environment's is never used.
             network: beneath the stock transports, whose trace events stay their own.
 
@@ -165,7 +169,9 @@ class Wire:
             lean(submits, keep=False)
             lean(reads, keep=True)
             redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
-            yield cls(submits, reads, puts, pace=pace, now=now, redact=redact)
+            yield cls(
+                submits, reads, puts, pace=pace, now=now, awake=awake, redact=redact
+            )
 
     @property
     def reads_a_second(self) -> float:

@@ -29,7 +29,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _awake() -> float:
+def awake() -> float:
     """The event loop's clock, and what the machine slept besides, where that is told.
 
     The loop's own clock stands still while the machine is suspended.
@@ -98,7 +98,7 @@ class World:
     """
 
     now: Callable[[], datetime] = _now
-    awake: Callable[[], float] = _awake
+    awake: Callable[[], float] = awake
     chance: random.Random = field(default_factory=random.Random)
     disk: Disk = field(default_factory=Disk)
     boot: str = field(default_factory=_boot)

@@ -1,7 +1,8 @@
 """Refunds and charges as billing shows them, and what nobody's attempt owns."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from batchgen.recorder import Recorder
 from batchgen.records import Record
 from batchgen.tally import Tally
 from batchgen.world import World
-from conftest import Story, sandboxed
+from conftest import Silent, Story, sandboxed
 
 pytestmark = pytest.mark.anyio
 PRICE = 1_260_000
@@ -89,6 +90,56 @@ async def test_money_that_came_back_buys_what_waits_in_the_same_session(
         assert len(told) == 2
 
 
+def committed(story: Story, manifest: Path) -> float:
+    """In dollars, as `status` tells it."""
+    found = story.command("status", story.folder(manifest).name, "--json")
+    return float(json.loads(found.stdout)["committed_usd"])
+
+
+@pytest.mark.slow
+def test_the_cap_waits_for_the_refund_and_no_longer(tmp_path: Path) -> None:
+    """The program three times: before, too early, and after the service paid back."""
+    late = ("--refund-delay", "20000000")  # a thousand seconds at this speed
+    plan = tmp_path / "faults.yaml"
+    plan.write_text("rules: [{fault: fail_provider, at: [1]}]\n", encoding="utf-8")
+    with sandboxed(tmp_path, "--faults", str(plan), *late) as addresses:
+        story = Story(tmp_path, addresses.api, tmp_path / "sandbox")
+        manifest = story.manifest([f"wait boat {n}" for n in range(3)])
+        for _ in range(2):
+            found = story.command("run", str(manifest), "--budget", "2.52")
+            assert found.returncode == 3, found.stderr
+            assert (len(story.till()), committed(story, manifest)) == (2, 2.52)
+        assert bills(story, manifest) == []
+    with sandboxed(tmp_path, "--offset", "2000") as addresses:
+        story.api = addresses.api
+        found = story.command("run", str(manifest), "--budget", "2.52")
+        assert found.returncode == 3, found.stderr
+        assert bills(story, manifest) == [0]
+        assert (len(story.till()), committed(story, manifest)) == (3, 2.52)
+        assert story.kept() == 2 * PRICE
+
+
+@pytest.mark.slow
+def test_a_clip_that_was_charged_twice_is_told_and_counted(tmp_path: Path) -> None:
+    """The second charge comes seconds after the clip was fetched."""
+    plan = tmp_path / "faults.yaml"
+    plan.write_text("rules: [{fault: charge_twice, at: [1]}]\n", encoding="utf-8")
+    with sandboxed(tmp_path, "--faults", str(plan), speed=100) as addresses:
+        story = Story(tmp_path, addresses.api, tmp_path / "sandbox")
+        manifest = story.manifest(["twice boat"])
+        said = story.command("run", str(manifest)).stderr
+    with sandboxed(tmp_path, "--offset", "2000") as addresses:
+        story.api = addresses.api
+        more = story.manifest(["twice boat", "once boat"])
+        found = story.command("run", str(more))
+        assert found.returncode == 3, found.stderr  # nothing more is bought now
+        said += found.stderr
+        assert said.count("was charged $2.52, over its bound of $1.26") == 1
+        assert bills(story, manifest) == [2 * PRICE]
+        assert committed(story, manifest) == 2.52
+        assert story.kept() == 2 * PRICE
+
+
 class Slow(Client):
     """Billing that shows one charge bit by bit."""
 
@@ -120,6 +171,61 @@ async def test_a_charge_in_two_rows_is_summed_when_the_second_comes_late(
             await billing.look()
             assert recorder.tally.ledger.committed == 160
     assert stops == ["breaker"]
+
+
+@asynccontextmanager
+async def completed(
+    folder: Path, stops: list[str]
+) -> AsyncIterator[tuple[Slow, Recorder, Callable[[], Billing]]]:
+    """A clip that is there, and fresh eyes for its bill."""
+    planned, started, _ = LOST
+    accepted = AttemptAccepted(task=TASK, attempt=1, prediction="p", via="answer")
+    done = PredictionCompleted(task=TASK, attempt=1, outputs=())
+    pace = Pace(None, 1)
+    async with Slow.connect(
+        "http://127.0.0.1:9", "k", pace=pace, now=World().now
+    ) as client:
+        with Journal.open(folder, World()) as journal:
+            recorder = Recorder(journal, Tally(), Silent())
+            for event in (planned, started, accepted, done):
+                await recorder.write(event)
+            yield (
+                client,
+                recorder,
+                lambda: Billing(recorder, client, lambda why, _: stops.append(why)),
+            )
+
+
+async def test_a_second_charge_for_a_clip_that_is_there_is_counted_and_told(
+    tmp_path: Path,
+) -> None:
+    stops: list[str] = []
+    async with completed(tmp_path, stops) as (client, recorder, fresh):
+        billing = fresh()
+        client.shown = 100
+        await billing.look()
+        assert (recorder.tally.ledger.committed, stops) == (100, [])
+        client.shown = 200
+        await billing.look()
+        assert (recorder.tally.ledger.committed, stops) == (200, ["breaker"])
+        assert isinstance(recorder.observer, Silent)
+        (told,) = recorder.observer.notices
+        assert "p was charged" in told
+
+
+async def test_the_next_start_sees_a_second_charge_that_came_after_the_last(
+    tmp_path: Path,
+) -> None:
+    stops: list[str] = []
+    async with completed(tmp_path, stops) as (client, recorder, fresh):
+        client.shown = 100
+        await fresh().look()
+        await recorder.write(opened())
+        client.shown = 200
+        billing = fresh()
+        for _ in range(3):
+            await billing.look()
+        assert (recorder.tally.ledger.committed, stops) == (200, ["breaker"])
 
 
 async def test_a_charge_below_its_bound_counts_once_the_clip_is_there(

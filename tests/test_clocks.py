@@ -157,3 +157,22 @@ def test_no_clock_that_is_set_makes_a_settle_time_shorter(
         assert abs(told - now) <= timedelta(seconds=3)
 
     on_a_machine({}, tmp_path, work)
+
+
+def test_a_clock_that_is_set_after_a_sleep_does_not_take_the_sleep_away(
+    tmp_path: Path,
+) -> None:
+    """Else a window would end hours before what was bought in it."""
+
+    async def work(machine: Machine, _: World, client: Any, provider: Any) -> None:
+        await client.balance()
+        machine.slept += HOURS
+        provider.offset += HOURS
+        machine.skew += 86_400
+        client.clock.was_set()
+        now = provider.clock(anyio.current_time())
+        window = client.clock.window(anyio.current_time())
+        for told in (client.clock.latest(), window.until):
+            assert abs(when(told) - now) <= timedelta(seconds=3)
+
+    on_a_machine({}, tmp_path, work)

@@ -327,6 +327,21 @@ async def test_a_stale_or_broken_mark_is_harmless(folder: Path) -> None:
             assert journal.records[-1].n == 3
 
 
+async def test_half_of_a_mark_is_not_left_behind(folder: Path) -> None:
+    class Halves(Disk):
+        def pwrite(self, handle: int, data: bytes, offset: int) -> int:
+            return super().pwrite(handle, data[: max(1, len(data) // 2)], offset)
+
+    with Journal.open(folder, world(Halves())) as journal:
+        for number in (1, 2):
+            await durable(journal, started(number))
+    whole = (folder / "state.jsonl").read_bytes()
+    (folder / "state.jsonl").write_bytes(whole[: whole.index(b"\n") + 1])
+    with pytest.raises(JournalDamaged) as caught:
+        Journal.open(folder, world())
+    assert caught.value.rule == "rolled-back"
+
+
 async def test_a_second_opener_is_told_who_holds_the_run(folder: Path) -> None:
     with Journal.open(folder, world()) as journal:
         await durable(journal, started(1))

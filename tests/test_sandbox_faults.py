@@ -146,6 +146,7 @@ TOLD_BELOW = {
     "submit_drift",
     "id_reused",
     "charge_more",
+    "charge_twice",
     "price_more",
     "refund_late",
     "refund_never",
@@ -374,6 +375,18 @@ def test_more_can_be_charged_than_was_quoted(visitor: Visitor) -> None:
     visitor.submit("charge_more", duration=4)
     assert quote["discounted_price"] == 1.68
     assert visitor.sold[-1]["price_usd"] == "2.52"
+
+
+def test_a_clip_can_be_charged_twice(visitor: Visitor) -> None:
+    name = visitor.bought("charge_twice")["id"]
+    while True:  # the second charge is due a moment after the clip
+        asked = {"prediction_uuids": [name]}
+        answer = visitor.api.post("/api/v3/billings/search", json=asked)
+        rows = answer.json()["data"]["items"]
+        if len(rows) == 2:
+            break
+    assert len({row["uuid"] for row in rows}) == 2
+    assert {row["billing_type"] for row in rows} == {"deduct"}
 
 
 def test_an_id_can_be_told_twice(visitor: Visitor) -> None:

@@ -104,6 +104,7 @@ def connected(
         account.key,
         pace=Pace(*reads),
         now=world.now,
+        awake=world.awake,
         proxy=account.proxy,
         network=world.network,
         loopback=account.profile.loopback,

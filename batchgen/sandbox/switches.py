@@ -45,6 +45,7 @@ id_reused               the answer names the prediction sold before this one
 # submit: created, charged and answered; what comes of it is odd
 id_path                 the id holds `../`
 charge_more             half as much again as was quoted
+charge_twice            charged once more, as long after its end as it took
 sync_completed          the answer is completed already
 sync_timeout            the answer is the one of a sync mode that timed out, code 5004
 stuck                   never ends

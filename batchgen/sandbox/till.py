@@ -21,8 +21,12 @@ CREATE TABLE IF NOT EXISTS predictions (
 CREATE INDEX IF NOT EXISTS by_time ON predictions (created);
 CREATE INDEX IF NOT EXISTS by_refund ON predictions (refund)
     WHERE refund IS NOT NULL;
-CREATE VIEW IF NOT EXISTS charges AS
+DROP VIEW IF EXISTS charges;
+CREATE VIEW charges AS
     SELECT id, model, input, price, created AS at, ending, ready FROM predictions
+    UNION ALL
+    SELECT id, model, input, price, 2 * ready - created, ending, ready FROM predictions
+    WHERE marks LIKE '%charge_twice%'
     UNION ALL
     SELECT id, model, input, -price, refund, ending, ready FROM predictions
     WHERE refund IS NOT NULL;
@@ -75,7 +79,7 @@ class Till:
         self._db.executescript(_SCHEMA)
         self.charged: Micros = 0
         (self.charged,) = self._db.execute(
-            "SELECT coalesce(sum(price), 0) FROM predictions"
+            "SELECT coalesce(sum(price), 0) FROM charges WHERE price > 0"
         ).fetchone()
 
     def close(self) -> None:
@@ -85,7 +89,7 @@ class Till:
     def record(self, prediction: Prediction) -> None:
         """Charge for a prediction, durably."""
         self._db.execute(_INSERT, prediction)
-        self.charged += prediction.price
+        self.charged += prediction.price * (1 + prediction.marked("charge_twice"))
 
     def find(self, identity: str, now: Nanoseconds) -> Prediction | None:
         """The prediction, unless it was deleted or forgotten."""

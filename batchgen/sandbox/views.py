@@ -124,9 +124,10 @@ def billing(charge: Charge, now: int) -> dict[str, Any]:
     price = float(plain(abs(charge.price)))
     kind = "refund" if refund else "deduct"
     status = charge.ending if now >= charge.ready else "processing"
+    again = "" if refund or charge.at <= charge.ready else "-again"
     order = {"uuid": f"order-{charge.id}", "state": "done", "status": "done"}
     return {
-        "uuid": f"{kind}-{charge.id}",
+        "uuid": f"{kind}-{charge.id}{again}",
         "billing_type": kind,
         "price": price,
         "created_at": stamp(charge.at),

@@ -119,23 +119,31 @@ class Oracle:
 
     def progress(self, tasks: Iterable[Task], story: Story, *, whole: bool) -> None:
         """I18: in quiet times every task comes to an end; `whole`: to a clip."""
+        # What was charged above its bound is what the next one reserves.
+        now = self.provider.now()
+        dearest = max((row.charged(now) for row in self.provider.ledger), default=0)
         for task in tasks:
             row = story.tries.get(task.id, [])
             stage = row[-1].stage if row else "not-sent"
             ended = task.id in story.saved or task.id in story.given_up
-            short = story.cap is not None and story.committed + task.price > story.cap
+            bound = max(task.price, dearest)
+            short = story.cap is not None and story.committed + bound > story.cap
             fine = ended or stage == "uncertain" or (stage in MAY_REPEAT and short)
             _law("I18", fine, f"{task.slug} is left {stage}")
             _law("I18", not whole or task.id in story.saved, f"{task.slug}: no clip")
 
     def refunded(self, story: Story, since: float) -> None:
-        """What billing showed as paid back before a session is held no longer."""
+        """What billing showed before a session began is what counts at its end.
+
+        What was paid back is held no longer, and what was charged once more is.
+        """
         rows = {row.id: row for row in self.provider.ledger}
         for task, tries in story.tries.items():
             for one in tries:
                 row = rows.get(one.prediction)
                 expected = one.kind in ("provider", "cancelled")
-                if row and expected and row.refund and row.refund_at <= since:
+                back = expected and row and row.refund and row.refund_at <= since
+                if row and (back or row.again_at <= since):
                     net = row.net(since)
                     _law("I6", one.money == net, f"{task}: {one.money} held of {net}")
 
@@ -181,7 +189,7 @@ class Oracle:
         if story.cap is None:
             return
         ours = [row for row in rows.values() if row.ours]
-        excess = sum(row.price - PRICE for row in rows.values())
+        excess = sum(max(0, row.charged(now) - PRICE) for row in rows.values())
         told = f"{story.committed} committed of {story.cap}"
         _law("I6", story.committed <= story.cap + excess, told)
         spent = sum(row.net(now) for row in ours)

@@ -28,7 +28,9 @@ SUBMISSIONS = (
 READINGS = ("read-5xx", "read-drop", "read-slow", "read-garbage", "read-429")
 LISTS = ("list-5xx", "list-cut", "list-drift", "small-pages", "spelled-out")
 OUTCOMES = ("fails", "moderated", "vanishes", "odd-words", "empty-at-first")
-BILLING = ("overcharge", "part-refund", "no-refund", "bill-lag", "bill-hidden")
+BILLING = (
+    "overcharge", "part-refund", "no-refund", "bill-lag", "bill-hidden", "charge-twice",
+)  # fmt: skip
 
 After = Literal["", "eof", "reset", "hang"]
 
@@ -76,6 +78,7 @@ class Charge:
     looks: int = 0
     price: int = PRICE
     billed_at: float = 0.0
+    again_at: float = float("inf")
     refund: int = 0
     refund_at: float = float("inf")
 
@@ -91,7 +94,11 @@ class Charge:
 
     def net(self, now: float) -> int:
         """What it costs by now."""
-        return self.price - (self.refund if now >= self.refund_at else 0)
+        return self.charged(now) - (self.refund if now >= self.refund_at else 0)
+
+    def charged(self, now: float) -> int:
+        """What was taken by now, whatever was given back."""
+        return self.price * (1 + (now >= self.again_at))
 
 
 @dataclass(frozen=True)
@@ -239,6 +246,8 @@ class Provider:
             row.price = PRICE * 5 // 4
         if self.swarm.strikes("bill-lag"):
             row.billed_at += self.swarm.between("bill-lag", 0, 30)
+        if self.swarm.strikes("charge-twice"):
+            row.again_at = row.done_at + self.swarm.between("charge-twice", 0, 60)
         if row.failed and not self.swarm.strikes("no-refund"):
             row.refund = row.price // (3 if self.swarm.strikes("part-refund") else 1)
             row.refund_at = max(row.done_at, row.billed_at) + self.chance.uniform(0, 60)
@@ -344,6 +353,8 @@ class Provider:
                 continue
             if row.billed_at <= now:
                 rows.append((f"d-{row.id}", "deduct", row.id, row.price))
+            if row.again_at <= now:
+                rows.append((f"a-{row.id}", "deduct", row.id, row.price))
             if row.refund_at <= now:
                 rows.append((f"r-{row.id}", "refund", row.id, row.refund))
         size = 2 if "small-pages" in self.swarm.rates else asked["page_size"]

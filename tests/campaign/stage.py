@@ -251,6 +251,8 @@ class Play:
         self.swarm.calm = True
         if not self._may_be_absent():
             await anyio.sleep(2 * service.ACCEPT_SETTLE)
+        if "charge-twice" in rates:  # a session that sees one buys no more
+            await anyio.sleep(service.ACCEPT_SETTLE + 90)
         await self._session(Fuse())
         self.policy = ABSENT
         began = self._provider_time()
