@@ -495,8 +495,8 @@ MUTATIONS = (
     Mutation(
         "a clip is not synced",
         "parts.py",
-        "            self._disk.sync(handle)\n            size =",
-        "            size =",
+        "        self._sync()\n        with on_disk(self.path), self",
+        "        with on_disk(self.path), self",
         DOWNLOADS,
     ),
     # What comes from strangers.
