@@ -30,6 +30,7 @@ from batchgen.report import exit_code
 from batchgen.runner import Runner
 from batchgen.sandbox.launch import launch
 from batchgen.sandbox.options import Addresses
+from batchgen.shards import Shard
 from batchgen.tally import Tally
 from batchgen.tasks import Task, check
 from batchgen.world import Patience, World
@@ -188,11 +189,13 @@ class Story:
         now: Callable[[], datetime] | None = None,
         tasks: Sequence[Task] | None = None,
         news: Sequence[Event] = (),
+        shard: Shard | None = None,
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like.
 
         `faults` strike every request of theirs; see `sandbox.faults`. `tasks` are
-        done in place of those of the manifest; `news` is what was found before.
+        done in place of those of the manifest; `news` is what was found before;
+        a session of a `shard` knows that it may not be the only one.
         """
         world = World(
             disk=disk or Disk(),
@@ -204,7 +207,8 @@ class Story:
         self.notices = observer.notices
         account = Account(self.api, "story-key", FAST)
         tasks = self.tasks(manifest) if tasks is None else tasks
-        terms = Terms(policy or Policy(), limits or Limits(8, None), cap, "digest")
+        limits = limits or Limits(8, None)
+        terms = Terms(policy or Policy(), limits, cap, "digest", shard=shard)
         async with connected(account, (5000, 1.0), world) as client:
             for http in (client.wire.submits, client.wire.reads):
                 http.headers.update({"X-Sandbox-Fault": faults} if faults else {})

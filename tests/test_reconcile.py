@@ -390,13 +390,15 @@ async def settled(  # noqa: PLR0913 - what a history and a journal may hold, by 
     beside: bool = False,
     events: Sequence[Event] = LOST,
     others: Sequence[Prediction] = (STRANGER,),
+    shards: bool = False,
 ) -> list[str]:
     """What is written down about one lost submission, by the names of the events.
 
     `clock` is what our clock shows, in seconds after noon; `offset` is how far the
     service is ahead of it; after so many `looks` the history shows nothing; `beside`
     is another look that begins while the first one is at it; `events` are what the
-    state file holds before; `others` stand in the history beside the rows.
+    state file holds before; `others` stand in the history beside the rows; with
+    `shards` others of the run may be buying on other machines.
     """
     world = World(now=lambda: at(clock))
     stopping = anyio.Event()
@@ -418,6 +420,7 @@ async def settled(  # noqa: PLR0913 - what a history and a journal may hold, by 
                 Policy(retry=retry),
                 lambda _, body: print_of_body(body),
                 world,
+                alone=not shards,
             )
             with anyio.fail_after(10):
                 async with anyio.create_task_group() as group:
@@ -560,6 +563,7 @@ async def test_what_is_hidden_and_alone_is_adopted_if_its_bill_agrees(
         ((HIDDEN,), 100, None, {"events": (*SENDING, *LOST)}),
         ((HIDDEN,), 100, DOG, {}),
         ((HIDDEN,), 100, None, {"clock": 1, "stopped": True}),
+        ((HIDDEN,), 100, None, {"shards": True}),
     ],
     ids=[
         "cheaper",
@@ -572,6 +576,7 @@ async def test_what_is_hidden_and_alone_is_adopted_if_its_bill_agrees(
         "under-way",
         "shown-by-itself",
         "too-early",
+        "perhaps-another-shards",
     ],
 )
 async def test_else_what_is_hidden_stays_in_doubt(

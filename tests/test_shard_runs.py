@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import anyio
 import pytest
 from test_elements import CAMPAIGN
 from test_elements import folder as with_pictures
+from test_hidden import lost_answer
 
 from batchgen.answers import Prediction
 from batchgen.audit import orphans, told
@@ -22,6 +24,7 @@ from batchgen.cli.others import Others
 from batchgen.events import AttemptAccepted, AttemptStarted
 from batchgen.journal import Journal, read
 from batchgen.models import catalog
+from batchgen.plan import Policy
 from batchgen.shards import Shard, key_of_request
 from batchgen.tally import Tally
 from batchgen.world import World
@@ -210,6 +213,8 @@ def test_another_number_of_shards_buys_nothing(
         assert advice in said
         assert "Nothing was submitted" in said
     assert len(story.till(f"{word} ")) == bought
+    left = story.folder(manifest) if not second else folder(story, manifest, second)
+    assert not left.exists()
     # Another name is another run, and a model's rehearsal is one, too.
     for words in (("--run", "new"), ("--model", "kling-std")):
         assert batch("plan", str(manifest), *other, *words)[0] == 0
@@ -280,6 +285,31 @@ def test_shards_of_one_account_do_not_take_each_other_for_losses(
         said.append(again.stderr)
         assert len(story.till()) > 9
         assert [text for text in said if "account's history" in text] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shard", "stands"), [(None, "done"), (Shard(2, 1), "uncertain")]
+)
+def test_a_shard_takes_nothing_for_its_own_because_it_is_alone(
+    tmp_path: Path, shard: Shard | None, stands: str
+) -> None:
+    with sandboxed(tmp_path) as addresses:
+        story = Story(tmp_path, addresses.api, tmp_path / "sandbox")
+        manifest = story.manifest(["hidden boat 0"])
+        lost_answer(story, manifest)
+
+        async def look() -> Tally:
+            _, tally = await story.session(
+                manifest,
+                faults="list_hides_inputs",
+                policy=Policy(retry=frozenset({"absent"})),
+                shard=shard,
+            )
+            return tally
+
+        assert anyio.run(look).counts[stands] == 1
+        assert len(story.till()) == 1
 
 
 MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
