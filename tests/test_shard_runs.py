@@ -312,6 +312,30 @@ def test_a_shard_takes_nothing_for_its_own_because_it_is_alone(
         assert len(story.till()) == 1
 
 
+def test_a_rolled_back_shard_misses_its_own_purchases_alone(
+    story: Story, batch: Batch
+) -> None:
+    manifest = story.manifest([f"older boat {n}" for n in range(6)])
+    owned = []
+    for number in (1, 2):
+        assert batch("run", str(manifest), "--shard", f"{number}/2")[0] == 0
+        owned.append(Tally.of(read(folder(story, manifest, f"{number}/2"))).owned)
+    mine, theirs = owned
+    assert mine
+    assert theirs
+    # The other shard is on another machine: what was asked for has to tell.
+    folder(story, manifest, "2/2").rename(story.root / "older")
+    state = folder(story, manifest, "1/2") / "state.jsonl"
+    state.write_bytes(state.read_bytes().splitlines(keepends=True)[0])
+    name = state.parent.name
+    code, said = batch("state", name, "accept-rollback", "--yes", "--json")
+    assert code == 0, said
+    found = {
+        text.split()[0] for text in json.JSONDecoder().raw_decode(said)[0]["orphans"]
+    }
+    assert found & (mine | theirs) == mine
+
+
 MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 

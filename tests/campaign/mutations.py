@@ -27,6 +27,7 @@ BUYING = "tests/test_buying.py"
 DOWNLOADS = "tests/test_downloads.py"
 SECURITY = "tests/test_security.py"
 SLOTS = "tests/test_slots.py"
+SHARDS = "tests/test_shard_runs.py"
 
 MUTATIONS = (
     # The state file.
@@ -498,6 +499,35 @@ MUTATIONS = (
         "        self._sync()\n        with on_disk(self.path), self",
         "        with on_disk(self.path), self",
         DOWNLOADS,
+    ),
+    # Several machines.
+    Mutation(
+        "takes of one request in several shards",
+        "shards.py",
+        "    if task.take == 1:\n",
+        "    if task.take:\n",
+        "tests/test_shards.py::test_equal_requests_are_in_one_shard",
+    ),
+    Mutation(
+        "the whole cap for every shard",
+        "cli/run.py",
+        "        return shard.part(cap)\n",
+        "        return cap\n",
+        f"{SHARDS}::test_shards_in_turn_never_pass_the_cap_of_the_run",
+    ),
+    Mutation(
+        "another number of shards",
+        "cli/split.py",
+        "    if not bought:\n        return\n",
+        "    if bought is not None:\n        return\n",
+        f"{SHARDS}::test_another_number_of_shards_buys_nothing",
+    ),
+    Mutation(
+        "a shard adopts what only it could have bought, were it alone",
+        "settle.py",
+        "        if not self._may_be_alone:\n            return []\n",
+        "",
+        RECONCILE,
     ),
     # What comes from strangers.
     Mutation(
