@@ -8,6 +8,7 @@ BatchgenError                 printed without a traceback; all else is a bug
 │   ├── JournalLocked         another process holds this run
 │   └── JournalDamaged        edited, damaged or rolled back: spending is refused
 ├── StoreError                the local disk does not take or give a file
+├── EngineLost                the cluster that fetches is gone; what is paid is safe
 └── ApiError
     ├── Refused               a definite no before work began: free
     ├── NotSent               the request provably never left
@@ -82,6 +83,12 @@ class StoreError(BatchgenError):
     """A file cannot be written or read where it belongs."""
 
     rule = "disk"
+
+
+class EngineLost(BatchgenError):
+    """Nobody is left to fetch clips; what is paid is left to the next session."""
+
+    rule = "engine-lost"
 
 
 class ApiError(BatchgenError):

@@ -16,8 +16,7 @@ from batchgen.audit import Auditor
 from batchgen.billing import Billing
 from batchgen.buyer import Buyer
 from batchgen.downloads import DownloadStopped
-from batchgen.engines import EngineLost
-from batchgen.errors import JournalDamaged, JournalError, StoreError
+from batchgen.errors import EngineLost, JournalDamaged, JournalError, StoreError
 from batchgen.events import (
     ClockJumped,
     Event,
@@ -544,8 +543,9 @@ class Runner:
         except KeyRejected as error:
             self.stop("key", f"the key was refused ({error.http}): {error.message}")
         except EngineLost as error:
-            # Its clips stay with the service; predictions are still seen to their end.
+            # Its clips stay with the service, and so do predictions under way.
             self.stop("network", error.message)
+            self.detach()
         except (StoreError, JournalDamaged) as error:
             self._break(error)
         except Exception as error:  # noqa: BLE001 - it is reported as a bug

@@ -209,6 +209,13 @@ def plan(**flags: Any) -> int:
     metavar="calm|flaky|down|FILE",
     help="How the sandbox behaves.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    help="Who fetches clips: this process, or a cluster's.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster that is there.")
 @click.option("--open", "open_page", is_flag=True, help="Open the report at the end.")
 @_COMMON
 def run(**flags: Any) -> int:

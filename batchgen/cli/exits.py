@@ -10,6 +10,7 @@ from batchgen.cli.colour import say
 from batchgen.errors import (
     ApiError,
     BatchgenError,
+    EngineLost,
     JournalError,
     JournalLocked,
     ManifestError,
@@ -28,6 +29,8 @@ def code_of(error: BatchgenError) -> tuple[int, str]:
             return 7, "state"
         case StoreError():
             return 8, "disk"
+        case EngineLost():
+            return 4, "network"
         case ApiError():
             return 4, "key" if error.http in (401, 403) else "network"
         case _:

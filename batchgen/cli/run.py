@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,7 +15,16 @@ import anyio
 import click
 
 from batchgen import moves, report
-from batchgen.cli import checks, exits, question, results, settings, split, statement
+from batchgen.cli import (
+    checks,
+    engine,
+    exits,
+    question,
+    results,
+    settings,
+    split,
+    statement,
+)
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import DIRECT_NOTE, PROXY_NOTE, unused_proxy
 from batchgen.cli.order import (
@@ -70,6 +79,8 @@ class Wishes:
     retry: Sequence[Retry]
     again: bool
     faults: str
+    engine: str
+    scheduler: str | None
     open_page: bool
     as_json: bool
     quiet: bool
@@ -120,6 +131,7 @@ class _Run:
 
     def perform(self) -> int:
         """Check, ask, buy, report."""
+        engine.check(self._wishes.engine, self._wishes.scheduler)
         split.refuse_another(self._order.folder, self._order.flags.shard)
         if (self._order.folder / NAME).exists():
             self._open()
@@ -305,6 +317,7 @@ class _Run:
             check_endpoint(self._tally, account)
             self._tally.want(self._order.chosen, self._order.elements)
             with self._log() as log:
+                observer = self._observer(log)
                 session = Session(
                     account,
                     Terms(
@@ -325,19 +338,23 @@ class _Run:
                     client,
                     journal,
                     self._tally,
-                    self._observer(log),
+                    observer,
                     self._world,
                 )
                 text = "".join(f"{line}\n" for line in lines(self._order))
                 results.publish(self._order.folder / "tasks.jsonl", text)
                 shard = self._order.flags.shard
                 split.remember(self._order.folder, shard, self._order.places)
-                runner = await session.run(
-                    self._order.tasks,
-                    [*self._order.known.values(), *missing],
-                    self._order.models,
-                    self._ending,
-                )
+                wishes, folder = self._wishes, self._order.folder
+                async with engine.opened(
+                    wishes.engine, wishes.scheduler, folder, observer.notice
+                ) as workers:
+                    runner = await replace(session, engine=workers).run(
+                        self._order.tasks,
+                        [*self._order.known.values(), *missing],
+                        self._order.models,
+                        self._ending,
+                    )
                 self._order.remember(self._tally, self._world.now())
             if runner.failure is None and not _in_a_hurry(runner):
                 await statement.leave(client, self._order.folder, account.profile)

@@ -5,14 +5,13 @@ with the driver, and so does the key: a worker is given links, not credentials.
 """
 
 from batchgen.engines.here import Here
-from batchgen.engines.lease import Brought, Ended, Engine, EngineLost, Lease, News
+from batchgen.engines.lease import Brought, Ended, Engine, Lease, News
 from batchgen.engines.worker import Worker
 
 __all__ = [
     "Brought",
     "Ended",
     "Engine",
-    "EngineLost",
     "Here",
     "Lease",
     "News",

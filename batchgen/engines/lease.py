@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from batchgen.errors import BatchgenError
 from batchgen.events import SavedFile
 
 
@@ -63,12 +62,6 @@ class News:
 
     ended: tuple[Ended, ...] = ()
     received: int = 0
-
-
-class EngineLost(BatchgenError):
-    """The cluster is gone; what is paid is left to the next session."""
-
-    rule = "engine-lost"
 
 
 class Engine(Protocol):
