@@ -134,14 +134,7 @@ class Hands:
 
 @pytest.fixture
 def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
-    for name, value in {
-        "_LOOK": 0.01,
-        "_SILENT": 0.1,
-        "_WELCOME": 0.3,
-        "_VACANT": 0.3,
-        "_REST": 60,
-    }.items():
-        monkeypatch.setattr(pool, name, value)
+    monkeypatch.setattr(pool, "_LOOK", 0.01)
     return Town(tmp_path)
 
 
@@ -235,7 +228,10 @@ async def test_an_expired_link_is_the_drivers_to_renew(town: Town, site: Site) -
     assert brought.files[0].sha256 == SHA
 
 
-async def test_a_lost_scheduler_ends_every_wait(town: Town) -> None:
+async def test_a_lost_scheduler_ends_every_wait(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_SILENT", 0.1)
     town.there = {"a"}
     async with working(town, []) as engine:
         town.deaf, town.dead = {"a"}, True
@@ -246,8 +242,9 @@ async def test_a_lost_scheduler_ends_every_wait(town: Town) -> None:
 
 
 async def test_no_worker_left_stops_the_buying_and_in_the_end_the_run(
-    town: Town,
+    town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool, "_VACANT", 0.2)
     town.there = {"a"}
     told: list[str] = []
     async with working(town, told) as engine:
@@ -259,7 +256,8 @@ async def test_no_worker_left_stops_the_buying_and_in_the_end_the_run(
     assert sum("nothing is bought" in text for text in told) == 1
 
 
-async def test_nobody_comes(town: Town) -> None:
+async def test_nobody_comes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_WELCOME", 0.2)
     with pytest.raises(ExceptionGroup) as caught:
         async with working(town, []):
             pytest.fail("it began")
@@ -268,7 +266,10 @@ async def test_nobody_comes(town: Town) -> None:
     assert "Nothing was submitted" in error.advice
 
 
-async def test_workers_that_do_not_see_the_folder_are_not_used(town: Town) -> None:
+async def test_workers_that_do_not_see_the_folder_are_not_used(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_SILENT", 0.1)
     town.there, town.unfit = {"a"}, {"a"}
     with pytest.raises(ExceptionGroup) as caught:
         async with working(town, []):
