@@ -206,7 +206,11 @@ class Buyer:
         await self._recorder.room()
         self._told_full = False
         await self._perform.fetcher.space.calm()
+        await self._perform.fetcher.backlog.in_time(self._rendering)
         await self._perform.fetcher.engine.ready()
+
+    def _rendering(self) -> int:
+        return self._tally.everything["rendering"]
 
     def _unowned(self, event: TaskEvent, since: str) -> TaskEvent:
         """A prediction has one owner; an id that is somebody's proves nothing."""

@@ -3,6 +3,7 @@
 Nothing here can cost money, and all of it may be done twice.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 from msgspec import convert
 
 from batchgen.answers import Prediction, when
+from batchgen.backlog import Backlog
 from batchgen.client import Client
 from batchgen.downloads import LinkExpired
 from batchgen.engines import Engine, Here, Lease
@@ -39,8 +41,9 @@ _MODERATION_WORDS = ("moderation", "content policy", "sensitive content")
 class Fetcher:
     """Polls in this process, and lets `engine` bring the clips.
 
-    `space` is where downloads wait for room on the disk. `engine` is this process
-    unless another one is given; it gets links and never the key.
+    `space` is where downloads wait for room on the disk, `backlog` where they wait for
+    their turn. `engine` is this process unless another one is given; it gets links and
+    never the key.
     `polls` says when to look at a prediction, and learns from how it ends.
     """
 
@@ -57,6 +60,9 @@ class Fetcher:
     ) -> None:
         self.space = Space(videos, world)
         self.engine = engine or Here(files, world)
+        self.backlog = Backlog(
+            world, lambda: self.engine.at_once, life=profile.retention
+        )
         self.polls = Polls(profile, client.reads_a_second)
         self._client = client
         self._profile = profile
@@ -69,6 +75,16 @@ class Fetcher:
     def accepted(self, prediction: str) -> None:
         """It began just now: the first look need not come at once."""
         self._accepted_at[prediction] = anyio.current_time()
+        self.backlog.born(prediction, self._world.now().timestamp())
+
+    def hear(self, received: Callable[[int], None]) -> None:
+        """Tell every piece of a download that comes, from any thread."""
+
+        def both(count: int) -> None:
+            self.backlog.meter.add(count)
+            received(count)
+
+        self.engine.hear(both)
 
     async def wait(self, step: Await) -> TaskEvent:
         """Look again and again until it ends.

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any, TypeVar
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.abc import TaskGroup
 
 from batchgen.audit import Auditor
 from batchgen.billing import Billing
@@ -49,7 +49,6 @@ from batchgen.state import Status, TaskState
 from batchgen.tasks import Task
 from batchgen.trouble import KeyRejected
 
-_WAITING_DOWNLOADS = 1000  # then workers wait with their clips, and nothing is bought
 _BREATHER = 256  # finished tasks passed over before others may run
 
 Tasks = Callable[[], Iterable[Task]]
@@ -97,6 +96,7 @@ class Runner:
         self._tally = recorder.tally
         self._observer = recorder.observer
         self._perform = perform
+        self._backlog = perform.fetcher.backlog
         self._settlement = settlement
         self._profile = profile
         self._policy = policy
@@ -305,14 +305,13 @@ class Runner:
             self._limits.concurrency,
             max(1, self._tally.total + len(self._tally.states)),
         )
-        send, receive = anyio.create_memory_object_stream[Download](_WAITING_DOWNLOADS)
+        self._backlog.open()
         async with anyio.create_task_group() as fetching:
-            with receive:
-                for _ in range(self._perform.fetcher.engine.at_once):
-                    fetching.start_soon(self._fetch_all, receive.clone())
-            async with send, anyio.create_task_group() as working:
+            fetching.start_soon(self._fetch_all, fetching)
+            async with anyio.create_task_group() as working:
                 for _ in range(slots):
-                    working.start_soon(self._work, feed, send)
+                    working.start_soon(self._work, feed)
+            self._backlog.close()
 
     def _paid(self, tasks: Tasks) -> Iterator[Task]:
         """What is bought and not collected, as the manifest has it or as bought."""
@@ -381,22 +380,18 @@ class Runner:
     def _state(self, task: Task) -> TaskState:
         return self._tally.states.get(task.id, TaskState())
 
-    async def _work(
-        self, feed: Feed, to_fetch: MemoryObjectSendStream[Download]
-    ) -> None:
+    async def _work(self, feed: Feed) -> None:
         """A worker is a slot: at most one paid prediction in flight."""
         while (task := await feed.take()) is not None:
             rest: float | None = None
             try:
-                rest = await self._guarded(task, self._drive(task, feed, to_fetch))
+                rest = await self._guarded(task, self._drive(task, feed))
                 await self._guarded(task, self._gather(task))
             finally:
                 feed.give_back(task, again_in=rest)
                 self._buy_on()
 
-    async def _drive(
-        self, task: Task, feed: Feed, to_fetch: MemoryObjectSendStream[Download]
-    ) -> float | None:
+    async def _drive(self, task: Task, feed: Feed) -> float | None:
         """Take a task as far as a slot is needed; seconds to wait if it must rest."""
         while (step := self._next(task)) is not None:
             match step:
@@ -411,7 +406,7 @@ class Runner:
                 case Download() if task.kind == "element":
                     await self._recorder.write(self._made(step))
                 case Download():
-                    await to_fetch.send(step)
+                    await self._backlog.put(step)
                     return None
                 case Abandon():
                     await self._abandon(step)
@@ -514,10 +509,16 @@ class Runner:
             with suppress(StoreError):  # the state file may be sound
                 await self._recorder.write(event)
 
-    async def _fetch_all(self, steps: MemoryObjectReceiveStream[Download]) -> None:
-        with steps:
-            async for step in steps:
-                await self._guarded(step.task, self._fetch(step))
+    async def _fetch_all(self, fetching: TaskGroup) -> None:
+        while (step := await self._backlog.take()) is not None:
+            fetching.start_soon(self._fetch_one, step)
+
+    async def _fetch_one(self, step: Download) -> None:
+        try:
+            await self._guarded(step.task, self._fetch(step))
+        finally:
+            here = self._state(step.task).status is Status.DONE
+            self._backlog.done(step, brought=here)
 
     async def _fetch(self, step: Download) -> None:
         state = self._state(step.task)

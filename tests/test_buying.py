@@ -138,3 +138,24 @@ async def test_a_purchase_under_way_is_written_down_whoever_is_in_a_hurry(
     found = events(story, manifest)
     names = [one.prediction for one in found if isinstance(one, AttemptAccepted)]
     assert names == ["late"]
+
+
+def test_buying_waits_until_what_is_paid_comes_in_early_enough(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[bool] = []
+
+    def slow_line(needed: float, life: float, **state: bool) -> bool:
+        assert life > needed == 0
+        paused.append(state["paused"])
+        return len(paused) in (2, 3)
+
+    monkeypatch.setattr("batchgen.backlog.endangered", slow_line)
+    manifest = story.manifest([f"patient boat {number}" for number in range(3)])
+    runner, tally = anyio.run(lambda: story.session(manifest))
+    assert runner.failure is None
+    assert tally.counts["done"] == 3
+    assert paused[:4] == [False, False, True, True]
+    wait, on = (text for text in story.notices if "paid" in text)
+    assert "Nothing more is bought until there is time enough" in wait
+    assert on == "the clips that are paid come in early enough; buying goes on"

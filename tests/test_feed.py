@@ -519,13 +519,12 @@ async def test_a_verdict_on_the_way_to_the_till_is_heard(
     )
     past = [*bought(A)[:2], doubt]
     again = Policy(retry=frozenset({"uncertain"}))
-    send, receive = anyio.create_memory_object_stream[Download](1)
     async with house(tmp_path, *past, policy=again) as home:
-        with send, receive, anyio.fail_after(5):
+        with anyio.fail_after(5):
             async with anyio.create_task_group() as group:
                 with home.settlement.groups.settling([A.model]):
                     feed = Feed([], iter([]))
-                    group.start_soon(home.runner._drive, A, feed, send)  # noqa: SLF001 - one worker, without the others
+                    group.start_soon(home.runner._drive, A, feed)  # noqa: SLF001 - one worker, without the others
                     await anyio.wait_all_tasks_blocked()
                     for event in verdict:
                         await home.runner._recorder.write(event)  # noqa: SLF001 - as the settling does

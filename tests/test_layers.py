@@ -24,7 +24,7 @@ buyer billing statement
 courier
 audit settle feed perform
 fetcher
-moves repairs space trouble engines
+moves repairs space trouble engines backlog
 recorder slots witness
 reconcile tally starts journal client downloads stores
 transport uploads
@@ -47,7 +47,7 @@ refreshed
 outside polls
 models profile addresses
 variables ledger state statefile sockets
-findings events names pace world ballast places
+findings events names pace world ballast places flow
 deadline errors images spelling terminal mp4 disk money trust diff redaction
 """
 
@@ -56,7 +56,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes elements listings polls
+references shapes elements listings polls flow
 """
 PURE = _PURE.split()
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from batchgen import __version__
+from batchgen.answers import when
 from batchgen.audit import Auditor, nobodys
 from batchgen.billing import overdue
 from batchgen.cli.others import Others
@@ -20,7 +21,7 @@ from batchgen.client import Client
 from batchgen.downloads import open_http
 from batchgen.engines import Engine
 from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
-from batchgen.events import Event, SessionOpened
+from batchgen.events import AttemptAccepted, Event, SessionOpened
 from batchgen.fetcher import Fetcher
 from batchgen.forecast import render_times
 from batchgen.journal import Journal
@@ -224,8 +225,10 @@ class Session:
         )
         for model, took in render_times(self.journal.records[-_RECENT:]):
             fetcher.polls.recall(model, took)
-        fetcher.engine.hear(self.observer.received)
-        fetcher.space.notice = self.observer.notice
+        fetcher.hear(self.observer.received)
+        fetcher.space.notice = fetcher.backlog.notice = self.observer.notice
+        for prediction, moment in self._born():
+            fetcher.backlog.born(prediction, moment)
         perform = Local(self.client, fetcher, account.profile, videos, world)
         settlement = Settlement(
             recorder,
@@ -250,6 +253,21 @@ class Session:
                 recorder, self.client, account.profile, self.journal.records, others
             ),
         )
+
+    def _born(self) -> Iterator[tuple[str, float]]:
+        """When what is still to be brought in was accepted."""
+        states = self.tally.states
+        paid = {
+            one.prediction
+            for task in self.tally.in_flight()
+            for one in states[task].attempts
+        }
+        for record in self.journal.records if paid else ():
+            event = record.event
+            if isinstance(event, AttemptAccepted) and event.prediction in paid:
+                moment = when(record.at)
+                if moment is not None:
+                    yield event.prediction, moment.timestamp()
 
     def _opening(self) -> SessionOpened:
         until = self.terms.deadline

@@ -7,20 +7,28 @@ import httpx
 
 from batchgen.engines.lease import Brought, Lease
 from batchgen.engines.worker import Worker
+from batchgen.flow import Lanes, Meter
 from batchgen.world import World
 
-DOWNLOADS_AT_ONCE = 4
+MOST_AT_ONCE = 16
 
 
 class Here:
-    """One worker in this process, with a few threads."""
-
-    at_once = DOWNLOADS_AT_ONCE
+    """One worker in this process; how many threads it uses, it learns."""
 
     def __init__(self, files: httpx.Client, world: World) -> None:
         self._worker = Worker(files, world)
         self._world = world
-        self._threads = anyio.CapacityLimiter(DOWNLOADS_AT_ONCE)
+        self._threads = anyio.CapacityLimiter(MOST_AT_ONCE)
+        self._lanes = Lanes(most=MOST_AT_ONCE)
+        self._meter = Meter()
+        self._busy = 0
+        self.hear(lambda _count: None)
+
+    @property
+    def at_once(self) -> int:
+        """As many as the line can make use of, by what came until now."""
+        return self._lanes.count
 
     async def bring(self, lease: Lease) -> Brought:
         """Fetch the outputs of a prediction.
@@ -28,17 +36,30 @@ class Here:
         Raises:
             BatchgenError: as `Worker.bring` does.
         """
-        brought: Brought = await self._world.thread(
-            self._worker.bring, lease, limiter=self._threads
-        )
+        self._note(+1)
+        try:
+            brought: Brought = await self._world.thread(
+                self._worker.bring, lease, limiter=self._threads
+            )
+        finally:
+            self._note(-1)
         return brought
+
+    def _note(self, more: int) -> None:
+        self._busy += more
+        self._lanes.note(anyio.current_time(), self._meter.total, self._busy)
 
     async def ready(self) -> None:
         """Come back at once: it is always there."""
 
     def hear(self, received: Callable[[int], None]) -> None:
         """Tell every piece that comes, from the thread that fetches it."""
-        self._worker.received = received
+
+        def both(count: int) -> None:
+            self._meter.add(count)
+            received(count)
+
+        self._worker.received = both
 
     def stop(self) -> None:
         """End downloads under way; their parts stay for the next session."""
