@@ -107,12 +107,16 @@ def test_slurm_is_told_what_the_script_says() -> None:
             subprocess.run([found, *flags, FOLDER / "slurm.sh"], check=True)
 
 
+def path_of(*folders: Path) -> str:
+    """Where programs are looked for: there, then where batchgen is installed."""
+    own = Path(sys.executable).parent
+    return os.pathsep.join([*map(str, folders), str(own), os.environ["PATH"]])
+
+
 def start(story: Story, words: list[str], **variables: str) -> "subprocess.Popen[str]":
-    bin_ = Path(sys.executable).parent
-    path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
         words,
-        env={**story.env(), "PATH": path, **variables},
+        env={**story.env(), "PATH": path_of(), **variables},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -166,3 +170,31 @@ def test_all_of_an_array_is_the_whole_run(story: Story) -> None:
     bought = story.till()[before:]
     assert len(bought) == 25
     assert sum(charge.price for charge in bought) == 52_080_000
+
+
+SBATCH = """#!/bin/sh
+# As Slurm's: keeps the script, starts it, tells the number of the job.
+copy=$(mktemp) && cat "$1" >"$copy"
+setsid bash "$copy" >"$copy.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+for job; do kill -- "-$job"; done
+"""
+
+
+@pytest.mark.slow
+def test_workers_from_a_queue_fetch_the_clips(story: Story, tmp_path: Path) -> None:
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    story.environ |= {
+        "TMPDIR": str(tmp_path),
+        "DASK_JOBQUEUE__SLURM__INTERFACE": "lo",
+    }
+    manifest = story.manifest([f"queue boat {n}" for n in range(6)])
+    words = [sys.executable, str(FOLDER / "dask_slurm.py"), str(manifest)]
+    code, said = end(start(story, words, PATH=path_of(tmp_path)))
+    assert code == 0, said
+    assert len(story.till("queue ")) == 6
+    assert len(list((story.folder(manifest) / "videos").glob("*.mp4"))) == 6
