@@ -2,14 +2,16 @@
 
 import errno
 import os
+import signal
 from functools import partial
 from pathlib import Path
 
 import anyio
+import pytest
 
 from batchgen.disk import Disk
 from batchgen.errors import StoreError
-from batchgen.events import AttemptAccepted, PredictionCompleted
+from batchgen.events import AttemptAccepted, PredictionCompleted, SessionClosed
 from batchgen.profile import Limits
 from batchgen.world import Patience
 from conftest import Story
@@ -104,3 +106,54 @@ def test_a_disk_without_room_ends_the_session_and_loses_nothing(story: Story) ->
     events = [record.event for record in story.replay(manifest)[0]]
     assert sum(isinstance(one, AttemptAccepted) for one in events) == 1
     assert sum(isinstance(one, PredictionCompleted) for one in events) == 1
+
+
+RESULTS = ("summary.json", "results.csv", "report.html", "statement.json")
+no_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="nothing is full")
+
+
+def fill(folder: Path) -> None:
+    """Everything but the state file and the clips meets a full disk once."""
+    folder.mkdir(parents=True, mode=0o700)
+    for name in (*(f".{name}.new" for name in RESULTS), "run.log"):
+        (folder / name).symlink_to("/dev/full")
+
+
+@no_full
+@pytest.mark.parametrize("clips", [2, 1])
+def test_full_results_change_neither_the_money_nor_the_exit_code(
+    story: Story, clips: int
+) -> None:
+    manifest = story.manifest([f"full{clips} boat {n}" for n in range(2)])
+    folder = story.folder(manifest)
+    fill(folder)
+    budget = ("--budget", f"{1.26 * clips:.2f}")
+    found = story.command("run", str(manifest), *budget)
+    assert found.returncode == (0 if clips == 2 else 3), found.stderr
+    assert found.stderr.count("warning: cannot write") == len(RESULTS)
+    assert f"{clips} of 2 clips done" in found.stdout
+    assert len(story.till(f"full{clips} ")) == clips
+    records, tally = story.replay(manifest)
+    assert isinstance(records[-1].event, SessionClosed)
+    assert records[-1].event.exit == found.returncode
+    assert tally.ledger.committed == clips * 1_260_000
+    again = story.command("run", str(manifest), *budget)
+    assert again.returncode == found.returncode
+    assert all((folder / name).exists() for name in RESULTS[:3])
+
+
+@no_full
+def test_a_signal_is_told_by_the_exit_code_though_the_results_are_full(
+    story: Story,
+) -> None:
+    manifest = story.manifest([f"heard boat {n}" for n in range(4)], "concurrency: 1")
+    fill(story.folder(manifest))
+    running = story.start("run", str(manifest))
+    assert running.stdout is not None
+    next(line for line in running.stdout if " start " in line)
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate()
+    assert running.returncode == 130, said
+    assert "warning: cannot write" in said
+    assert story.command("run", str(manifest)).returncode == 0
+    assert len(story.till("heard ")) == 4

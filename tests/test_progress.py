@@ -2,8 +2,11 @@
 
 import io
 import re
+import resource
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from threading import Thread
 from typing import TextIO
 
@@ -32,6 +35,7 @@ from batchgen.events import (
 )
 from batchgen.money import usd
 from batchgen.progress import Bars, Lines, observers
+from batchgen.progress.log import Log
 from batchgen.progress.rows import fitting
 from batchgen.report import Narrator
 from batchgen.tally import Tally
@@ -597,3 +601,19 @@ def test_the_log_gets_every_line_whatever_is_shown(
         "2026-11-22T02:00:01+01:00 done 1/5 mug-de $2.10 0s\n"
         "2026-11-22T02:00:01+01:00 waiting\n"
     )
+
+
+def test_a_log_on_a_full_disk_tells_later_how_much_it_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    with closing(Log(path)) as log:
+        log.write("one\n")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6, hard))  # full in a line's middle
+        try:
+            for word in ("two", "three"):
+                log.write(f"{word}\n")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        log.write("four\n")
+    apology = "[2 lines are missing here: the disk did not take them]"
+    assert path.read_text() == f"one\ntw\n{apology}\nfour\n"

@@ -4,6 +4,7 @@ import csv
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -52,9 +53,7 @@ def leave(
     """Write `summary.json`, `results.csv` and `report.html`; the summary.
 
     A run that had nothing to do keeps the summary of the one that did something.
-
-    Raises:
-        StoreError: a file cannot be written.
+    What cannot be written is told and left out.
     """
     pages = {"report": str(folder / PAGE)} if len(tasks) <= MOST_CLIPS else {}
     files = pages | {
@@ -74,11 +73,27 @@ def leave(
     )
     document |= {"command": origin.command, "plan": origin.plan}
     if ending.reason != "nothing_to_do" or not (folder / SUMMARY).exists():
-        publish(folder / SUMMARY, report.to_json(document) + "\n")
-    publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
+        with spared():
+            publish(folder / SUMMARY, report.to_json(document) + "\n")
+    with spared():
+        publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
     if pages:
-        publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now)
+        with spared():
+            publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now)
     return document
+
+
+@contextmanager
+def spared() -> Iterator[None]:
+    """What can be made again from the state file does not change how a run ended."""
+    try:
+        yield
+    except StoreError as error:
+        click.echo(
+            f"warning: {error.message}. The state file has it all: "
+            "the same command writes it again.",
+            err=True,
+        )
 
 
 def book(
@@ -133,7 +148,8 @@ def illustrate(
     except KeyboardInterrupt:
         return
     if found != before:
-        publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now())
+        with spared():
+            publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now())
 
 
 def saved(tally: Tally) -> Iterator[SavedFile]:
@@ -187,6 +203,8 @@ def publish(path: Path, text: str) -> None:
             file.write(text)
         fresh.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 

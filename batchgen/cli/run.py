@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import anyio
 import click
@@ -54,6 +54,7 @@ from batchgen.money import Micros, dollars, round_up
 from batchgen.plan import Retry
 from batchgen.profile import Limits, profile_for, profile_of
 from batchgen.progress import observers
+from batchgen.progress.log import Log
 from batchgen.readers import sources
 from batchgen.recorder import Recorder
 from batchgen.runner import Runner
@@ -398,7 +399,7 @@ class _Run:
                 typed=self._wishes.again,
             )
 
-    def _observer(self, log: TextIO) -> Any:
+    def _observer(self, log: Log) -> Any:
         stream = sys.stderr
         return observers(
             stream,
@@ -413,10 +414,10 @@ class _Run:
             cost=self._order.plan.cost,
         )
 
-    def _log(self) -> TextIO:
+    def _log(self) -> contextlib.closing[Log]:
         path = self._order.folder / "run.log"
         try:
-            return path.open("a", encoding="utf-8", buffering=1)
+            return contextlib.closing(Log(path))
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
 

@@ -115,8 +115,7 @@ async def gather(
 async def leave(client: Client, folder: Path, profile: Profile) -> None:
     """Write `statement.json` and `statement.csv`; a silent billing leaves none.
 
-    Raises:
-        StoreError: they cannot be written.
+    What cannot be written is told and left out.
     """
     records = journal.read(folder, lambda _: None)
     rows: list[Row] | None = None
@@ -126,12 +125,13 @@ async def leave(client: Client, folder: Path, profile: Profile) -> None:
         return
     told = document(folder.name, rows)
     head = {"schema": "batchgen.statement/1"}
-    results.publish(folder / "statement.json", to_json(head | told) + "\n")
     text = StringIO()
     writer = csv.DictWriter(text, told["rows"][0] if rows else ["prediction"])
     writer.writeheader()
     writer.writerows(told["rows"])
-    results.publish(folder / "statement.csv", text.getvalue())
+    with results.spared():
+        results.publish(folder / "statement.json", to_json(head | told) + "\n")
+        results.publish(folder / "statement.csv", text.getvalue())
 
 
 def document(run: str, rows: Sequence[Row]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from batchgen.events import Event
 from batchgen.money import Micros
 from batchgen.progress.bars import Bars
 from batchgen.progress.lines import Lines
+from batchgen.progress.log import Log
 from batchgen.recorder import Observer
 from batchgen.report.lines import Narrator
 from batchgen.tally import Tally
@@ -22,7 +23,7 @@ def observers(  # noqa: PLR0913 - each is a fact of the terminal or of the run
     utf8: bool,
     quiet: bool,
     verbose: bool,
-    log: TextIO,
+    log: TextIO | Log,
     now: Callable[[], datetime],
     timestamps: bool,
     run: str = "",

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from batchgen import terminal
 from batchgen.events import Event
+from batchgen.progress.log import Log
 from batchgen.report.lines import Level, Narrator, alive
 from batchgen.tally import Tally
 
@@ -20,7 +21,7 @@ class Lines:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: TextIO | Log,
         narrator: Narrator,
         *,
         now: Callable[[], datetime],
@@ -29,7 +30,7 @@ class Lines:
         verbose: bool = False,
         timestamps: bool = True,
     ) -> None:
-        self._stream: TextIO | None = stream
+        self._stream: TextIO | Log | None = stream
         self._narrator = narrator
         self._now = now
         self._utf8 = utf8
