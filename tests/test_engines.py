@@ -1,8 +1,11 @@
 """Leases and who has them; real workers in this process, which die as told."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -15,9 +18,11 @@ from batchgen.engines import Brought, Ended, Lease, News, pool
 from batchgen.engines.cluster import without_secrets
 from batchgen.engines.leases import MOST_DEATHS, Leases
 from batchgen.engines.pool import Pool, Unfit
+from batchgen.engines.probe import probe
 from batchgen.engines.station import Station
 from batchgen.errors import EngineLost
 from batchgen.parts import BadClip
+from conftest import Story
 
 pytestmark = pytest.mark.anyio
 
@@ -316,3 +321,60 @@ async def test_a_station_proves_that_it_is_in_the_same_folder(tmp_path: Path) ->
     assert "another folder" in (await station.greet(".probe", "other")).problem
     assert "No such file" in (await station.greet(".absent", "token")).problem
     await station.close()
+
+
+def test_flags_that_do_not_go_together_buy_nothing(story: Story) -> None:
+    manifest = str(story.manifest(["flags boat"]))
+    for flags, said in {
+        ("--scheduler", "tcp://127.0.0.1:1"): "Add: --engine dask",
+        ("--engine", "dask", "--scheduler", "10.0.0.5:8786"): "Write tcp://host:8786",
+    }.items():
+        found = story.command("run", manifest, "--yes", *flags)
+        assert found.returncode == 2
+        assert said in found.stderr
+    assert story.till("flags ") == []
+
+
+def test_a_missing_extra_is_named_before_anything_is_bought(story: Story) -> None:
+    manifest = story.manifest(["extra boat"])
+    without = (
+        "import sys; sys.modules['distributed'] = None; "
+        "from batchgen.cli import main; main()"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", without, "run", manifest, "--engine", "dask", "--yes"],
+        capture_output=True,
+        text=True,
+        env=story.env(),
+        timeout=100,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "pip install 'batchgen[dask]'" in found.stderr
+    assert "Nothing was submitted" in found.stderr
+    assert story.till("extra ") == []
+    assert not story.folder(manifest).exists()
+
+
+async def test_a_worker_elsewhere_or_of_another_version_is_unfit(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        (folder / "videos").mkdir(parents=True)
+    station, mine = Station(str(there), 1), Station(str(here), 1)
+    with probe(here) as laid:
+        asked = (laid.name, laid.token)
+        with pytest.raises(Unfit, match="is not shared with") as caught:
+            laid.check(await station.greet(*asked))
+        assert "No such file" in caught.value.message
+        (there / "videos" / laid.name).write_text("another run's")
+        with pytest.raises(Unfit, match="another folder of the same name"):
+            laid.check(await station.greet(*asked))
+        greeting = await mine.greet(*asked)
+        laid.check(greeting)
+        with pytest.raises(Unfit, match="what it wrote is not here"):
+            laid.check(replace(greeting, reply=f"{laid.name}.gone"))
+        with pytest.raises(Unfit, match="batchgen is another at"):
+            laid.check(replace(greeting, version="another"))
+    assert list((here / "videos").iterdir()) == []

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import logging
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,8 +19,8 @@ from typing import Any
 import anyio
 
 from batchgen import __version__
-from batchgen.disk import Disk, keep_folders, write_all
 from batchgen.engines.pool import SLOTS, Hands, Pool, Unfit, first
+from batchgen.engines.probe import probe
 from batchgen.engines.station import Greeting, Station
 from batchgen.errors import EngineLost, UsageError
 
@@ -129,7 +128,7 @@ class _Dask:
 
     async def hire(self, address: str) -> Hands:
         """Start an actor there, and see that it is in our folder."""
-        with anyio.fail_after(_HIRING), _probe(self._folder) as probe:
+        with anyio.fail_after(_HIRING), probe(self._folder) as laid:
             try:
                 actor: Any = await self._client.submit(
                     Station,
@@ -140,46 +139,13 @@ class _Dask:
                     workers=[address],
                     allow_other_workers=False,
                 )
-                greeting: Greeting = await actor.greet(*probe)
+                greeting: Greeting = await actor.greet(laid.name, laid.token)
             except (ImportError, AttributeError, TypeError) as error:
                 why = f"batchgen {__version__} does not run there: {error}"
                 raise Unfit(why) from error
-            self._check(greeting, *probe)
+            laid.check(greeting)
         hands: Hands = actor
         return hands
-
-    def _check(self, greeting: Greeting, name: str, token: str) -> None:
-        if greeting.version != __version__:
-            raise Unfit(
-                f"batchgen is {greeting.version} at {greeting.place}, "
-                f"{__version__} here"
-            )
-        if not greeting.problem:
-            reply = self._folder / "videos" / greeting.reply
-            if greeting.reply.startswith(name) and _content(reply) == token:
-                return
-        raise Unfit(
-            f"the run's folder {self._folder.absolute()} is not shared with "
-            f"{greeting.place}: {greeting.problem or 'what it wrote is not here'}"
-        )
-
-
-@contextmanager
-def _probe(folder: Path) -> Iterator[tuple[str, str]]:
-    """A locked file that only who is in the same folder can read; name and content."""
-    disk = Disk()
-    name, token = f".probe-{secrets.token_hex(4)}", secrets.token_hex(16)
-    path = folder / "videos" / name
-    keep_folders(disk, path.parent, folder)
-    handle = disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        disk.lock(handle)
-        write_all(disk, handle, token.encode())
-        yield name, token
-    finally:
-        disk.close(handle)
-        for one in path.parent.glob(f"{name}*"):
-            one.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -230,13 +196,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return ""
 
 
 def _is_there(name: str) -> bool:
