@@ -6,6 +6,7 @@ from typing import Any
 from batchgen import names
 from batchgen.drafts import Entry
 from batchgen.findings import Finding
+from batchgen.forms import Forms
 from batchgen.models import Catalog, Model, Price
 from batchgen.models.checks import shown
 from batchgen.money import usd
@@ -14,19 +15,29 @@ from batchgen.readers.csv import Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Origin
 from batchgen.readers.sheets import Sheet
+from batchgen.task import Task
 
 Fault = tuple[str, str] | None
 MOST_TAKES = 20
 
 
-def sheet_rows(sheet: Sheet, table: Table) -> Iterator[Entry | list[Finding]]:
-    """The rows of a spreadsheet, and what is wrong with those that cannot be read."""
+def sheet_rows(
+    sheet: Sheet, table: Table, forms: Forms | None
+) -> Iterator[Entry | Task | list[Finding]]:
+    """The rows of a spreadsheet, and what is wrong with those that cannot be read.
+
+    A row that has a form is a task at once.
+    """
     for row in table:
+        task = forms.task(row) if forms else None
+        if task is not None:
+            yield task
+            continue
         data, findings = sheet.task(row)
         yield findings or Entry(data, Origin(row), literal=True, listed=True)
 
 
-def line_rows(lines: Lines) -> Iterator[Entry | list[Finding]]:
+def line_rows(lines: Lines) -> Iterator[Entry | Task | list[Finding]]:
     """The lines of a JSONL file, and what is wrong with those that are no task."""
     for line in lines:
         if isinstance(line, Finding):

@@ -9,7 +9,7 @@ from batchgen.models import Catalog, Model
 from batchgen.money import Micros
 from batchgen.task import Task, priced
 
-_PLAIN = (bool, int, float)
+_PLAIN = frozenset({bool, int, float})
 _WORD = 16  # characters; a longer text is prose, which no price depends on
 
 
@@ -43,17 +43,14 @@ Lots = dict[Shape, Lot]
 
 def count(lots: Lots, task: Task) -> None:
     """Count a task among those of its shape."""
-    fields = tuple(
-        (
-            name,
-            value
-            if type(value) in _PLAIN or (type(value) is str and len(value) <= _WORD)
-            else None,
-        )
+    fields = [
+        (name, value)
+        if type(value) in _PLAIN or (type(value) is str and len(value) <= _WORD)
+        else (name, None)
         for name, value in task.input.items()
         if name != "prompt"
-    )
-    shape = Shape(task.model, task.price, fields)
+    ]
+    shape = Shape(task.model, task.price, tuple(fields))
     lot = lots.get(shape)
     if lot is None:
         lot = lots[shape] = Lot(task)

@@ -56,6 +56,8 @@ class Task:
     @property
     def elements(self) -> tuple[str, ...]:
         """References of the elements that have to be made before it."""
+        if "element_list" not in self.input:
+            return ()
         return tuple(
             one["element_id"]
             for one in self.input.get("element_list") or ()

@@ -18,7 +18,7 @@ from batchgen.money import Micros, dollars, usd
 from batchgen.outside import Outside, length
 from batchgen.pictures import FIELDS, Hanging
 from batchgen.readers.csv import Table
-from batchgen.rendering import Rendering
+from batchgen.rendering import DEFAULT_OUTPUT, Rendering
 from batchgen.task import Days, Task, priced, to_json
 from batchgen.variants import Variants
 
@@ -29,7 +29,7 @@ _COUNTED = 100_000  # so many are counted one by one, past the limit too
 Json = Mapping[str, Any]
 Measure = tuple[Micros, int]
 Files = Mapping[str, str]
-Sound = tuple[Model, dict[str, Any], Files]
+Sound = tuple[Model, dict[str, Any], Files, bool]
 
 
 def expand(
@@ -102,13 +102,16 @@ class Expansion:
         max_tasks: int,
         days: Days | None = None,
         album: Album | None = None,
+        quick: bool = True,
     ) -> None:
         self.manifest = manifest
         self.count = self.price = self.seconds = 0
         self._live = live
         self._limit = max_tasks
         self._days = days
-        self._variants = Variants(manifest, catalog)
+        # Forms know file names that follow from the slug alone.
+        quick = quick and manifest.output.name == DEFAULT_OUTPUT
+        self._variants = Variants(manifest, catalog, quick=quick)
         self._rendering = Rendering(manifest, self._variants.axes, days)
         self._found = Gathered()
         self._said = {(item.place, item.rule) for item in manifest.warnings}
@@ -186,7 +189,7 @@ class Expansion:
         remember = self._prints.remember
         for task, draft in self._walk():
             remember(task)
-            if draft.model.kind != "elements":
+            if draft is None or draft.model.kind != "elements":
                 yield task
 
     def _compared(self) -> list[Finding]:
@@ -201,37 +204,48 @@ class Expansion:
                 max_tasks=self._limit,
                 days=self._days,
                 album=self._album,
+                quick=False,
             )
             for task, draft in again._walk() if twins else ():
-                if task in twins:
+                if task in twins and draft is not None:
                     clashes.remember(task, draft)
             self._clashes = (self.count, list(clashes.findings()))
         return self._clashes[1]
 
-    def _walk(self) -> Iterator[tuple[Task, Draft]]:
+    def _walk(self) -> Iterator[tuple[Task, Draft | None]]:
         self.count = self.price = self.seconds = 0
         self._elements.begin()
         if self._variants.combinations > 100 * self._limit:
             self._too_many(self._variants.combinations, more=True)
             return
         yield from self._elements.defined()
-        for draft in self._variants:
-            for task in self._tasks(draft):
+        most = max(self._limit, _COUNTED)
+        for task, draft in self._made():
+            if draft is not None:
                 if draft.model.kind == "elements":
                     self._elements.add(task)
                     yield task, draft
                     continue
                 self._elements.ask(task, draft.origin / "element_list")
-                self.count += 1
-                if self.count > max(self._limit, _COUNTED):
-                    self._too_many(max(self.count, self._upper()), more=True)
-                    return
-                self.price += task.price
-                self.seconds += task.seconds
-                if self.count <= self._limit:
-                    yield task, draft
+            self.count += 1
+            if self.count > most:
+                self._too_many(max(self.count, self._upper()), more=True)
+                return
+            self.price += task.price
+            self.seconds += task.seconds
+            if self.count <= self._limit:
+                yield task, draft
         if self.count > self._limit:
             self._too_many(self.count)
+
+    def _made(self) -> Iterator[tuple[Task, Draft | None]]:
+        """All tasks; those whose row has a form have no draft."""
+        for found in self._variants:
+            if isinstance(found, Task):
+                yield found, None
+                continue
+            for task in self._tasks(found):
+                yield task, found
 
     def _upper(self) -> int:
         found, prompts = self.manifest.rows, self.manifest.written.prompts
@@ -255,7 +269,10 @@ class Expansion:
         self._found.append(Finding(place, "too-many", message, advice=advice))
 
     def _sound(self, draft: Draft) -> Sound | None:
-        """The model at its price, canonical fields and files; None if they are not."""
+        """The model at its price, canonical fields, files; None if they are not.
+
+        And whether there was nothing to say, not even a warning.
+        """
         rendered, faults = self._rendering.fields(draft)
         for fault in faults:
             self._say(fault)
@@ -277,13 +294,13 @@ class Expansion:
             self._say(self._blame(draft, mistake))
         if mistakes and any(mistake.severity == "error" for mistake in mistakes):
             return None
-        return model, model.lean(spelled), files
+        return model, model.lean(spelled), files, not mistakes
 
     def _tasks(self, draft: Draft) -> Iterator[Task]:
         sound = self._sound(draft)
         if sound is None:
             return
-        model, canonical, files = sound
+        model, canonical, files, clean = sound
         whole = priced(model, canonical)
         measure = self._measured(draft, model, whole)
         if measure is None:
@@ -302,10 +319,13 @@ class Expansion:
             if isinstance(output, Finding):
                 self._say(output)
                 return
-            yield Task(
+            task = Task(
                 key, slug, model.id, model.body(canonical), take, price, seconds,
                 labels, output, place, files,
             )  # fmt: skip
+            if clean and self._variants.forms is not None:
+                self._variants.forms.learn(draft, task, canonical)
+            yield task
 
     def _priced_model(self, draft: Draft) -> Model:
         if draft.price is not None:

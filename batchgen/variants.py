@@ -9,6 +9,7 @@ from batchgen.axes import axes
 from batchgen.drafts import OWN, Draft, Entry, Layer, Value, layer
 from batchgen.errors import ManifestError
 from batchgen.findings import Gathered
+from batchgen.forms import Forms
 from batchgen.inclusion import Inclusion
 from batchgen.manifest import Manifest
 from batchgen.matching import Rule
@@ -21,12 +22,18 @@ from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Origin
 from batchgen.readers.sheets import Sheet
 from batchgen.rows import line_rows, model_of, sheet_rows, strangers
+from batchgen.task import Task
 
 
 class Variants:
     """Everything a manifest asks for, in order; counts are true after one walk."""
 
-    def __init__(self, manifest: Manifest, catalog: Catalog) -> None:
+    def __init__(
+        self, manifest: Manifest, catalog: Catalog, *, quick: bool = False
+    ) -> None:
+        """Prepare a walk; `quick`: rows of data that need no draft become tasks."""
+        self._quick = quick
+        self.forms: Forms | None = None
         self.manifest = manifest
         self.catalog = catalog
         self.model = manifest.entry(catalog)
@@ -59,13 +66,17 @@ class Variants:
         for rule in (*self._excludes, *self._overrides):
             self.findings += rule.findings
 
-    def __iter__(self) -> Iterator[Draft]:
+    def __iter__(self) -> Iterator[Draft | Task]:
         """Drafts, lazily: the product first, then what is included."""
         self.product = self.excluded = self.included = self.rows = 0
         try:
             for entry in self._entries():
                 self.rows += 1
-                yield from self._drafts(entry)
+                if isinstance(entry, Task):
+                    self.product += 1
+                    yield entry
+                else:
+                    yield from self._drafts(entry)
         except ManifestError as error:
             self.findings += error.findings
             return
@@ -112,7 +123,7 @@ class Variants:
             base["prompt"] = layer(written.prompt, self._at("prompt"))
         return base
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[Entry | Task]:
         manifest = self.manifest
         prompts = manifest.written.prompts
         if manifest.rows is not None:
@@ -133,18 +144,20 @@ class Variants:
             given.update(*(value.sets for value in axis.values))
         return bool(given & {"prompt", "multi_prompt"})
 
-    def _table(self, rows: Table | Lines) -> Iterator[Entry]:
+    def _table(self, rows: Table | Lines) -> Iterator[Entry | Task]:
         if isinstance(rows, Table):
             self.sheet = Sheet(rows, self.model, self.catalog.fields)
             self.findings += self.sheet.findings
-            found = sheet_rows(self.sheet, rows)
+            if self._quick and self._alone and not self.sheet.findings:
+                self.forms = Forms(self.manifest, self.sheet)
+            found = sheet_rows(self.sheet, rows, self.forms)
         else:
             found = line_rows(rows)
         for entry in found:
-            if isinstance(entry, Entry):
-                yield entry
-            else:
+            if isinstance(entry, list):
                 self.findings += entry
+            else:
+                yield entry
 
     def _drafts(self, entry: Entry) -> Iterable[Draft]:
         data, origin = entry.data, entry.origin

@@ -37,6 +37,7 @@ clashes rendering elements
 variants
 inclusion
 axes rows
+forms
 drafts
 manifest schema pictures
 tables wording matching inspection references shapes known shards
@@ -56,7 +57,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes elements listings polls flow
+references shapes elements listings polls flow forms
 """
 PURE = _PURE.split()
 

@@ -30,6 +30,8 @@ from batchgen.tally import Tally
 from batchgen.task import Days
 from batchgen.tasks import Expansion, Task, check
 
+_PENDING = word(TaskState())
+
 
 @dataclass(frozen=True, slots=True)
 class Flags:
@@ -139,7 +141,8 @@ class Order:
             removed.pop(task.slug, None)
             removed.pop(names.get(task.id, ""), None)
             digest.update(f"{task.id} {task.price}\n".encode())
-            return word(tally.states.get(task.id, TaskState()))
+            state = tally.states.get(task.id)
+            return word(state) if state is not None else _PENDING
 
         def choose(task: Task, place: int) -> None:
             if not self.flags.brief or task.id in tally.states:

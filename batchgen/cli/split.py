@@ -44,7 +44,8 @@ class Cut:
     def has(self, task: Task) -> bool:
         """Whether this clip is the shard's."""
         if self._shard is None:
-            self._shown.update(dict.fromkeys(task.elements, _NOBODY))
+            for ref in task.elements:
+                self._shown[ref] = _NOBODY
             return True
         number = number_of(key_of(task, self._models), self._shard.count)
         self.loads[number - 1] += task.price

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +14,8 @@ _BUILD: Any = getattr(json.encoder, "c_make_encoder", None)
 _QUICK: Any = _BUILD and _BUILD(
     None, None, json.encoder.encode_basestring, None, ":", ",", True, False, False
 )
+quoted: Callable[[str], str] = json.encoder.encode_basestring
+"""A text as it stands in canonical JSON."""
 TWINS = {"intelligence": "intelligent", "intelligent": "intelligence"}
 
 
@@ -82,12 +84,18 @@ def same(value: Any, default: Any) -> bool:
 
 def digest(model: str, fields: Mapping[str, Any], take: int) -> str:
     """SHA-256 of the canonical JSON of a task, 64 hex characters."""
-    text = _encoded({"model": model, "input": fields, "take": take})
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return fingerprint(encoded(model, fields, take))
 
 
-def _encoded(value: dict[str, Any]) -> str:
+def encoded(model: str, fields: Mapping[str, Any], take: int) -> str:
+    """The canonical JSON of a task."""
+    value = {"model": model, "input": fields, "take": take}
     return "".join(_QUICK(value, 0)) if _QUICK else _ENCODER.encode(value)
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of a canonical JSON, 64 hex characters."""
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _field(name: str, value: Any, schema: Mapping[str, Any]) -> Any:

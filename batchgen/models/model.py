@@ -125,6 +125,10 @@ class Model:
         )
         object.__setattr__(self, "_across", across)
 
+    def quick(self, name: str) -> Callable[[Any], bool]:
+        """A quick yes for values of one field; where it says no, `judge` speaks."""
+        return self._sound.get(name, lambda _: False)
+
     def canonical(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields in their one spelling, without those that equal their default.
 

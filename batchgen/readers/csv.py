@@ -79,12 +79,7 @@ class Row:
         return self._whole()
 
     def _whole(self) -> Place:
-        raw = self.raw
-        width = raw.find("\n")
-        if width < 0:
-            width = len(raw)
-        if raw[width - 1 : width] == "\r":
-            width -= 1
+        width = len(self.raw.partition("\n")[0].removesuffix("\r"))
         return Place(self.file, self.line, 1, max(width, 1) + 1)
 
     def places(self) -> Iterator[Place]:

@@ -42,6 +42,7 @@ class Sheet:
         self._fields: list[tuple[int, str, Callable[[str], Any]]] = []
         self._texts = {"id", "model", "output"}
         self._scenes: list[tuple[int, int, str]] = []
+        self.texts: list[str] = []
         self._blank: list[int] = []
         self._prompt: int | None = None
         self._ratio, self._ratio_at = "", -1
@@ -57,6 +58,7 @@ class Sheet:
                 read = cells.reader(column.name, schema)
                 if schema.get("type") == "string" and "enum" not in schema:
                     self._texts.add(column.name)
+                    self.texts.append(column.name)
                 self._fields.append((column.index, column.name, read))
             elif column.name in OWN:
                 self._fields.append((column.index, column.name, OWN[column.name]))
