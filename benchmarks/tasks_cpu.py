@@ -1,0 +1,119 @@
+"""P2: processor time of a task from its row to its file, against less careful peers.
+
+    python -m benchmarks.tasks_cpu [--quick] [--json]
+
+The service answers at once and the clips are small, so all that is measured is our own
+work: whole commands, from their start to their summary, journal and report included.
+Peers: the vendor's package in a thread pool, and a script on aiohttp that keeps no
+state. Then the same without submissions: a run whose clips are all paid and in flight
+is resumed, and the script is told the ids.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.figures import Figure, Skipped, main
+from benchmarks.stage import INSTANT, Stage, in_turns, predictions, spent, stage
+
+_BUY = ("--quiet", "--yes", "--budget", "100000000", "--max-tasks", "1000000")
+FLAGS = (*_BUY, "--reads", "10000/s")
+SLOW = ("--profile", "plain", "--speed", "1", "--list-delay", "0")
+_PATIENCE = 300.0  # seconds, until all of a run is in flight
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Whole tasks, then tasks without submissions."""
+    for peer in ("wavespeed", "aiohttp"):
+        if find_spec(peer) is None:
+            raise Skipped(f"{peer} is not installed")
+    yield from _whole(50 if quick else 2_000, 1 if quick else 3)
+    yield from _resumed(50 if quick else 1_000, 1 if quick else 3)
+
+
+def _whole(tasks: int, rounds: int) -> Iterator[Figure]:
+    with stage(*INSTANT) as on:
+        manifest = on.manifest("boats", tasks, "concurrency: 500")
+        ours, package, script = in_turns(
+            rounds,
+            lambda turn: on.batchgen("run", str(manifest), "--run", f"r{turn}", *FLAGS),
+            lambda turn: _peer(on, "wavespeed", turn, str(tasks)),
+            lambda turn: _peer(on, "script", turn, str(tasks)),
+        )
+    what = f"CPU of a task, {tasks:,} of them"
+    yield _figure(what, ours / tasks, 0.5, 0.35, "wavespeed", package / tasks)
+    yield _figure(what, ours / tasks, 8, 5, "aiohttp script", script / tasks)
+
+
+def _resumed(tasks: int, rounds: int) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        with stage(*SLOW, "--balance", "100000000", root=root) as on:
+            for turn in range(rounds):
+                _in_flight(on, f"boats{turn}", tasks)
+        # Two hours later they are all done.
+        with stage(*INSTANT, "--offset", "7200", root=root) as on:
+            ours, script = in_turns(
+                rounds,
+                lambda turn: on.batchgen(
+                    "run", str(root / f"boats{turn}.yaml"), *FLAGS
+                ),
+                lambda turn: _peer(on, "collect", turn, str(root / f"boats{turn}.ids")),
+            )
+    what = f"CPU of a task in flight, {tasks:,} of them"
+    yield _figure(what, ours / tasks, 4, 2.5, "aiohttp script", script / tasks)
+
+
+def _peer(on: Stage, name: str, turn: int, what: str) -> float:
+    folder = on.root / f"{name}{turn}"
+    peer = (sys.executable, "-m", "benchmarks.peers", name, on.api, str(folder), what)
+    return spent(peer)
+
+
+def _figure(
+    what: str, ours: float, bound: float, beyond: float, peer: str, theirs: float
+) -> Figure:
+    micro = 1e6
+    return Figure("P2", what, ours * micro, "us", bound, beyond, peer, theirs * micro)
+
+
+def _in_flight(on: Stage, name: str, tasks: int) -> None:
+    """Leave a run whose clips are all bought, and write down their ids."""
+    manifest = on.manifest(name, tasks, f"concurrency: {min(tasks, 5_000)}")
+    journal = on.folder(manifest) / "state.jsonl"
+    with in_flight(on, manifest, tasks):
+        pass
+    ids = predictions(journal)
+    (on.root / f"{name}.ids").write_text("\n".join(ids), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def in_flight(
+    on: Stage, manifest: Path, tasks: int
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A run that waits for so many clips; at the end it is interrupted twice."""
+    journal = on.folder(manifest) / "state.jsonl"
+    command = [sys.executable, "-m", "batchgen", "run", str(manifest), *_BUY]
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command, env=on.environ(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as run:
+        while not journal.exists() or len(predictions(journal)) < tasks:
+            if run.poll() is not None or time.monotonic() - begun > _PATIENCE:
+                run.kill()
+                raise RuntimeError(f"{manifest.stem} was not all bought")
+            time.sleep(0.5)
+        yield run
+        for _ in range(2):
+            run.send_signal(signal.SIGINT)
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main(measure)
