@@ -1,6 +1,7 @@
 """What becomes of attempts whose fate nobody wrote down."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -105,6 +106,7 @@ class Settlement:
         self._may_be_alone = alone
         self._shown: set[tuple[str, int, frozenset[str]]] = set()
         self._mute: set[str] = set()
+        self._listed: set[tuple[str, str]] = set()
         # Two verdicts side by side could both settle one attempt.
         self._one_at_a_time = anyio.Lock()
 
@@ -230,6 +232,7 @@ class Settlement:
                 "the account's history cannot be read now; nothing in doubt was settled"
             )
             return None
+        self._listed = {(row.model, row.id) for row in listed if row.inputs}
         listed = await self._with_inputs(listed)
         prints = self._prints(doubts)
         found = judge(doubts, listed, self._tally.owned, prints, self._profile)
@@ -386,14 +389,16 @@ class Settlement:
             for state in self._tally.states.values()
             if state.planned and state.planned.model == model and state.prediction
         }
-        now = self._server_now()
-        past = now - timedelta(seconds=self._profile.retention)
-        try:
-            newest = await self.client.newest(model, past, now + _SLACK)
-        except Unavailable:
-            return False
-        shown = {row.id for row in newest if row.inputs}
-        if shown & ours if ours else shown:
+        shown = {one for name, one in self._listed if name == model}
+        if not _some(shown, ours):  # not in the window: then among the newest
+            now = self._server_now()
+            past = now - timedelta(seconds=self._profile.retention)
+            try:
+                newest = await self.client.newest(model, past, now + _SLACK)
+            except Unavailable:
+                return False
+            shown = {row.id for row in newest if row.inputs}
+        if _some(shown, ours):
             return True
         if model not in self._mute:
             self._mute.add(model)
@@ -456,3 +461,8 @@ class Settlement:
             f"{len(doubts)} submissions are not in the account's history; "
             f"looking again in {seconds} s before buying them anew"
         )
+
+
+def _some(shown: AbstractSet[str], ours: AbstractSet[str]) -> bool:
+    """Whether anything of ours is shown; where we know nothing, anything."""
+    return bool(shown & ours if ours else shown)

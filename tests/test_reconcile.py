@@ -324,12 +324,15 @@ class Account(Client):
         if self.looks == LOCKED:
             raise Unavailable("this key may not look", http=403)
         self.looks -= 1
-        return [] if self.looks < 0 else await self.newest(model, since, until)
+        return [] if self.looks < 0 else self._within(model, since, until)
 
     async def newest(
         self, model: str, since: datetime, until: datetime, *, pages: int = 1
     ) -> list[Prediction]:
         del pages
+        return self._within(model, since, until)
+
+    def _within(self, model: str, since: datetime, until: datetime) -> list[Prediction]:
         dated = [(row, moment(row.created_at)) for row in self.rows]
         return [
             row
@@ -464,6 +467,22 @@ async def test_a_history_that_never_showed_anything_proves_nothing(
     assert await settled(tmp_path / "a", others=()) == []
     assert await settled(tmp_path / "b", others=(old,)) == []
     assert await settled(tmp_path / "c", others=(STRANGER,)) == ["AttemptAbsent"]
+
+
+@pytest.mark.anyio
+async def test_ours_among_many_strangers_is_proof_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest page may show others alone; what was scanned shows ours."""
+
+    async def strangers(*_: object, **__: object) -> list[Prediction]:
+        return [STRANGER]
+
+    both = (*OURS, *LOST)
+    monkeypatch.setattr(Account, "newest", strangers)
+    assert await settled(tmp_path / "a", events=both) == []
+    found = await settled(tmp_path / "b", row("p", 0.5), events=both)
+    assert found == ["AttemptAbsent"]
 
 
 @pytest.mark.anyio
