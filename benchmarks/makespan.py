@@ -282,7 +282,7 @@ def on_a_clock_that_jumps(work: Callable[[], Awaitable[Any]]) -> Any:
     try:
         from trio.testing import MockClock  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise Skipped("trio is not installed: pip install 'batchgen[dev]'") from error
+        raise Skipped("trio is not installed: pip install 'batchgen[test]'") from error
     options = {"clock": MockClock(autojump_threshold=0)}
     return anyio.run(work, backend="trio", backend_options=options)
 
