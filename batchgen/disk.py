@@ -107,6 +107,20 @@ class Disk:
         except FileNotFoundError:
             return []
 
+    def links(self, folder: Path) -> Iterator[Path]:
+        """Every link below a folder, none of them followed; none without a folder."""
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                yield path
+            elif entry.is_dir(follow_symlinks=False):
+                yield from self.links(path)
+
     def reader(self, path: Path) -> BufferedIOBase:
         """A file to read from and seek in; a link is not followed."""
         return os.fdopen(self.open(path, os.O_RDONLY), "rb")

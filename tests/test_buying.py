@@ -159,3 +159,26 @@ def test_buying_waits_until_what_is_paid_comes_in_early_enough(
     wait, on = (text for text in story.notices if "paid" in text)
     assert "Nothing more is bought until there is time enough" in wait
     assert on == "the clips that are paid come in early enough; buying goes on"
+
+
+@pytest.mark.parametrize("linked", ["spring", "_flagged/spring"])
+def test_nothing_is_bought_for_a_folder_of_clips_that_is_a_link(
+    story: Story, tmp_path: Path, linked: str
+) -> None:
+    word = f"link{len(linked)}"
+    prompts = [f"{word} boat {number}" for number in range(2)]
+    manifest = story.manifest(prompts, 'output: "spring/deep/{{ slug }}.mp4"')
+    videos = story.folder(manifest) / "videos"
+    place = videos / linked
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path, target_is_directory=True)
+    found = story.command("run", str(manifest))
+    assert found.returncode == 8
+    assert f"{linked} is a link" in found.stderr
+    assert "Nothing was submitted" in found.stderr
+    assert story.till(word) == []
+    place.unlink()
+    (videos / "winter").symlink_to(tmp_path, target_is_directory=True)
+    assert story.command("run", str(manifest)).returncode == 0
+    assert len(story.till(word)) == 2
+    assert list(tmp_path.iterdir()) == []

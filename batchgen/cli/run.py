@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
@@ -147,6 +147,7 @@ class _Run:
         if self._idle(missing):
             return self._report(report.exit_code(self._tally.everything, idle=True))
         cap = self._cap()
+        self._check_folders()
         self._check_disk()
         account = self._account()
         check_endpoint(self._tally, account)
@@ -275,6 +276,26 @@ class _Run:
                 "everything without one: add --sandbox.",
             )
         return Account(base_url, key, profile_of(base_url), self._settings.proxy)
+
+    def _check_folders(self) -> None:
+        """A clip is not written through a link: better known before it is bought."""
+        videos = self._order.folder / "videos"
+        links = [path.relative_to(videos) for path in self._world.disk.links(videos)]
+        if not links:
+            return
+        for folder in {
+            PurePosixPath(task.output).parent for task in self._order.tasks()
+        }:
+            for link in links:
+                top, *rest = link.parts
+                apart = top in (moves.FLAGGED, moves.PREVIOUS)
+                below = PurePosixPath(*rest) if apart else PurePosixPath(link)
+                if folder.is_relative_to(below):
+                    raise StoreError(
+                        f"{videos / link} is a link; no clip is written through one",
+                        rule="link",
+                        advice="Nothing was submitted. Put a folder in its place.",
+                    )
 
     def _check_disk(self) -> None:
         """A night that ends on a full disk is checked for in the evening."""
