@@ -19,7 +19,6 @@ SLOTS = 4
 """Downloads at once in one worker: as many as in one process without a cluster."""
 
 _DEPTH = 2 * SLOTS
-_AT_ONCE = 1024
 _LOOK = 0.5  # seconds between two looks at who is there
 _LONG = 10.0  # of a poll
 _GRACE = 30.0  # beyond it a worker is taken for dead
@@ -71,8 +70,6 @@ class Pool:
     of its leases, they are given to another one.
     """
 
-    at_once = _AT_ONCE
-
     def __init__(self, cluster: Cluster, tell: Callable[[str], None]) -> None:
         self._cluster = cluster
         self._tell = tell
@@ -85,6 +82,11 @@ class Pool:
         self._staffed = anyio.Event()
         self._lost: EngineLost | None = None
         self._stopped = False
+
+    @property
+    def at_once(self) -> int:
+        """What the workers of this moment hold: a link that waits here would expire."""
+        return max(1, self.workers) * _DEPTH
 
     @property
     def workers(self) -> int:
