@@ -106,8 +106,8 @@ class Ledger:
 
     def cost(self, task: str, attempts: int) -> Micros:
         """What all attempts of a task count for."""
-        numbers = range(1, attempts + 1)
-        return sum(self._entries.get((task, n), (None, 0))[1] for n in numbers)
+        entries = [self._entries.get((task, n)) for n in range(1, attempts + 1)]
+        return sum([entry[1] for entry in entries if entry is not None])
 
     def apply(self, event: Event) -> None:
         """Take the money of an event into account."""

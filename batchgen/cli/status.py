@@ -1,6 +1,5 @@
 """`batchgen status`: where a run stands, or all of them. Only reads."""
 
-import json
 import os
 import platform
 import sys
@@ -11,19 +10,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import click
+from msgspec import json
 
 from batchgen import journal, report
 from batchgen.cli import settings, split
 from batchgen.cli.colour import say
 from batchgen.cli.order import sheet
 from batchgen.errors import UsageError
-from batchgen.events import AttemptAccepted, TaskPlanned
+from batchgen.events import AttemptAccepted, SessionOpened, TaskPlanned
 from batchgen.images import Album
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import usd
 from batchgen.pictures import Hanging
 from batchgen.profile import WAVESPEED
-from batchgen.records import Record
+from batchgen.records import Record, undisturbed
 from batchgen.rows import model_of
 from batchgen.selector import selector
 from batchgen.state import TaskState, word
@@ -104,12 +104,13 @@ def _text(whole: report.Status, *, listed: bool) -> str:
 
 def _whole(folder: Path, select: Sequence[str]) -> report.Status:
     """The run with the selected tasks; the counts are those of the whole run."""
-    document, tasks, tally = summary(folder)
-    meant = selector(select, sheet)
-    chosen = [
-        task for task in tasks if meant(task, word(tally.states.get(task.id, _NEW)))
-    ]
-    return report.status(document, chosen, tally, _expiries(folder, tally))
+    with undisturbed():
+        records = journal.read(folder, _warn)
+        document, tasks, tally = _summary(folder, records)
+        if select:
+            meant, states = selector(select, sheet), tally.states
+            tasks = [one for one in tasks if meant(one, word(states.get(one.id, _NEW)))]
+        return report.status(document, tasks, tally, _expiries(records, tally))
 
 
 def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) -> int:
@@ -148,12 +149,12 @@ def _busy(folder: Path) -> bool:
     return True
 
 
-def _expiries(folder: Path, tally: Tally) -> dict[str, str]:
+def _expiries(records: Sequence[Record], tally: Tally) -> dict[str, str]:
     """When the service forgets what is paid for and not collected."""
     waiting = set(tally.in_flight())
     bought = {
         record.event.task: record.at
-        for record in journal.read(folder, lambda _: None)
+        for record in records
         if isinstance(record.event, AttemptAccepted) and record.event.task in waiting
     }
     keeps = timedelta(seconds=WAVESPEED.retention)
@@ -164,7 +165,12 @@ def _expiries(folder: Path, tally: Tally) -> dict[str, str]:
 
 def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
     """What a run's journal says, over the tasks that were last ordered."""
-    records = journal.read(folder, _warn)
+    return _summary(folder, journal.read(folder, _warn))
+
+
+def _summary(
+    folder: Path, records: Sequence[Record]
+) -> tuple[report.Summary, list[Task], Tally]:
     tally = Tally.of(records)
     tasks = list(_ordered(folder, tally)) or list(report.known(tally))
     elements = [task.id for task in tasks if task.kind == "element"]
@@ -188,7 +194,7 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
 def _origin(folder: Path) -> report.Summary:
     """What only the run itself knew: its command and its plan."""
     try:
-        left = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        left = json.decode((folder / "summary.json").read_bytes())
         found = {key: str(left[key]) for key in ("command", "plan") if key in left}
     except (OSError, ValueError, TypeError):
         found = {}
@@ -201,7 +207,7 @@ def _warn(text: str) -> None:
 
 def _session(records: Sequence[Record]) -> tuple[str, str]:
     """When the last session began, and when something last happened."""
-    stamps = [record.at for record in records if record.event.t == "SessionOpened"]
+    stamps = [one.at for one in records if isinstance(one.event, SessionOpened)]
     opened = stamps[-1] if stamps else "1970-01-01T00:00:00.000Z"
     return opened, records[-1].at if records else opened
 
@@ -214,22 +220,23 @@ def _seconds(since: str, until: str) -> float:
 def _ordered(folder: Path, tally: Tally) -> Iterator[Task]:
     """The expansion last run; the journal alone does not know what is left."""
     models = catalog()
-    pictures = _Pictures(tally)
+    known = _Planned(tally)
     try:
-        text = (folder / "tasks.jsonl").read_text(encoding="utf-8")
+        lines = (folder / "tasks.jsonl").open("rb")
     except OSError:
         return
-    for line in text.splitlines():
-        task = _task(json.loads(line), models, pictures)
-        if task is not None:
-            yield task
+    with lines:
+        for line in lines:
+            task = _task(json.decode(line), models, known)
+            if task is not None:
+                yield task
 
 
-class _Pictures:
-    """What the pictures were that a line names by their paths.
+class _Planned:
+    """What the journal knows of the tasks that lines describe.
 
-    The journal knows it of tasks that were planned, whatever became of the files;
-    of others the files are looked at.
+    That is their identity, and what the pictures were that a line names by their
+    paths, whatever became of the files; of other tasks the files are looked at.
     """
 
     album = Album()  # for the whole command: a run may be looked at every second
@@ -239,6 +246,18 @@ class _Pictures:
         for state in tally.states.values():
             if state.planned is not None:
                 self._planned.setdefault(state.planned.slug, []).append(state.planned)
+
+    def identity(
+        self, fields: Mapping[str, Any], model: Model, line: dict[str, Any]
+    ) -> str:
+        """The id of a line's task: looked up where it was planned as it stands."""
+        take: int = line["take"]
+        for planned in self._planned.get(line["id"], ()):
+            if (planned.model, planned.take) != (model.id, take):
+                continue
+            if planned.input == fields:
+                return planned.task
+        return model.identity(fields, take)
 
     def hung(
         self, fields: dict[str, Any], model: Model, line: dict[str, Any]
@@ -262,7 +281,7 @@ def _without(fields: Mapping[str, Any], names: Collection[str]) -> dict[str, Any
     return {key: value for key, value in fields.items() if key not in names}
 
 
-def _task(line: dict[str, Any], models: Catalog, pictures: _Pictures) -> Task | None:
+def _task(line: dict[str, Any], models: Catalog, known: _Planned) -> Task | None:
     """A task from its own line; the line holds the request as it is sent."""
     model = model_of(line["model"], line.get("price"), models)
     if model is None:
@@ -270,11 +289,11 @@ def _task(line: dict[str, Any], models: Catalog, pictures: _Pictures) -> Task | 
     own = ("id", "model", "take", "labels", "output", "price", "extra")
     fields = {key: value for key, value in line.items() if key not in own}
     fields |= line.get("extra", {})
-    fields = pictures.hung(fields, model, line)
+    fields = known.hung(fields, model, line)
     whole = {**model.identity_defaults, **fields}
     price = line.get("price")
     return Task(
-        id=model.identity(fields, line["take"]),
+        id=known.identity(fields, model, line),
         slug=line["id"],
         model=model.id,
         input=fields,
