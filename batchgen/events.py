@@ -65,12 +65,16 @@ class OfTask(_Fact, frozen=True):
 
 
 class SavedFile(_Part, frozen=True):
-    """A verified file: `name` below the videos folder, `/` between folders."""
+    """A verified file: `name` below the videos folder, `/` between folders.
+
+    With a `store` it is an object in a bucket, and `name` is below that address.
+    """
 
     name: str
     bytes: int
     sha256: str
     validator: str = ""
+    store: str = ""  # s3://bucket/prefix/run
 
 
 class Output(_Part, frozen=True):
@@ -120,6 +124,7 @@ class SessionOpened(_Fact, frozen=True, kw_only=True):
     session_spent: Money = 0
     deadline: str = ""  # the moment that `deadline_text` meant at this start
     deadline_text: str = ""
+    links: str = ""  # how a report links to objects: for how long, or where they are
     day: str = ""  # what `{{ date }}` is in names of tasks first planned by this start
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from batchgen.events import (
     TaskAbandoned,
     TaskEvent,
 )
-from batchgen.moves import numbered
+from batchgen.names import numbered
 from batchgen.plan import Await, Download
 from batchgen.polls import Poll, Polls
 from batchgen.profile import INVALID_CODES, MEDIA_CODES, MODERATION_CODES, Profile
@@ -44,6 +44,7 @@ class Fetcher:
     `space` is where downloads wait for room on the disk, `backlog` where they wait for
     their turn. `engine` is this process unless another one is given; it gets links and
     never the key.
+    `store` is the address of a bucket, or empty for the run's own folder.
     `polls` says when to look at a prediction, and learns from how it ends.
     """
 
@@ -57,6 +58,7 @@ class Fetcher:
         *,
         sidecars: bool = True,
         engine: Engine | None = None,
+        store: str = "",
     ) -> None:
         self.space = Space(videos, world)
         self.engine = engine or Here(files, world)
@@ -69,6 +71,7 @@ class Fetcher:
         self._videos = videos
         self._world = world
         self._sidecars = sidecars
+        self.store = store
         self._fresh: dict[str, Prediction] = {}
         self._accepted_at: dict[str, float] = {}
 
@@ -208,6 +211,7 @@ class Fetcher:
             links=tuple(zip(found.urls, names, strict=True)),
             loopback=self._profile.loopback,
             sidecar=_told(step, found) if self._sidecars else None,
+            store=self.store,
         )
         brought = await self.engine.bring(lease)
         return OutputsSaved(

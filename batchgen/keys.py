@@ -16,8 +16,10 @@ from pydantic_core import PydanticCustomError
 
 from batchgen.models import DEFAULT_MODEL
 from batchgen.scalars import (
+    Bucket,
     ElementId,
     Label,
+    Links,
     Match,
     Money,
     RateText,
@@ -124,9 +126,23 @@ class OutputKeys(Keys):
         "keep", description="Where clips go that were flagged: videos/_flagged/."
     )
     sidecar: bool = Field(True, description="A file of facts beside each clip.")
-    store: str | None = Field(
-        None, min_length=1, description="Another folder, or a bucket's address."
+    store: Bucket | None = Field(
+        None,
+        description="A bucket for the clips: s3://, gs:// or az://bucket/prefix. They "
+        "go below the run's name; credentials come from the environment.",
     )
+    links: Links | None = Field(
+        None,
+        description="How the report links to a bucket: signed for a time of at most "
+        "7d, or the public https:// address of what `store` names.",
+    )
+
+    @model_validator(mode="after")
+    def _links_of_a_bucket(self) -> "OutputKeys":
+        if self.links and not self.store:
+            message = "`links` are of a bucket, and there is no `store`"
+            raise PydanticCustomError("missing-key", "{message}", {"message": message})
+        return self
 
 
 class ElementKeys(Keys):

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from hashlib import sha256
+from pathlib import PurePosixPath
 
 LONGEST = 120
 LONGEST_ID = 80
@@ -100,3 +101,15 @@ def _cut(text: str, ending: str) -> str:
     room = LONGEST - len((mark + ending).encode())
     kept = text.encode("utf-8", "replace")[:room].decode("utf-8", "ignore")
     return kept.rstrip(". ") + mark + ending
+
+
+def numbered(name: str, number: int) -> str:
+    """`clip.mp4`, then `clip-2.mp4` for a second output of one prediction."""
+    first = PurePosixPath(name)
+    return name if number == 1 else str(first.with_stem(f"{first.stem}-{number}"))
+
+
+def with_hash(name: str, digest: str) -> str:
+    """The name of a file whose own name is taken."""
+    taken = PurePosixPath(name)
+    return str(taken.with_stem(f"{taken.stem}~{digest[:8]}"))

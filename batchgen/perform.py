@@ -30,6 +30,7 @@ from batchgen.images import kind_of
 from batchgen.moves import FLAGGED, Relocation, carry_out, homeward, retired
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import Profile
+from batchgen.stores import at_hand
 from batchgen.task import Task
 from batchgen.trouble import Trouble
 from batchgen.uploads import MOST_BYTES
@@ -58,7 +59,7 @@ class Local:
         self.fetcher = fetcher
         self._client = client
         self._profile = profile
-        self._videos = videos
+        self._stores = at_hand(fetcher.store, videos, world)
         self._world = world
         self._uploads = anyio.CapacityLimiter(_UPLOADS_AT_ONCE)
 
@@ -155,7 +156,7 @@ class Local:
 
     async def _move(self, away: Relocation) -> TaskEvent:
         moved: OutputsMoved | None = await self._world.thread(
-            carry_out, self._videos, away, self._world.disk
+            carry_out, away, self._stores
         )
         return moved or OutputsMoved(task=away.task, moves=())
 

@@ -12,6 +12,22 @@ from urllib.parse import quote
 _SHORTEST = 16  # what is shorter is no real key, and could be any word
 _MARK = b"[key]"
 
+SECRETS = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_MASTER_KEY",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_TOKEN",
+)
+"""Variables of buckets, whose values are shown to nobody."""
+
 
 class Redaction:
     """Replaces a secret in each form in which it may be repeated.

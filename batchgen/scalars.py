@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from batchgen import deadline, names
+from batchgen import deadline, locations, names
 from batchgen.money import Micros, usd
 
 RATE = r"([1-9][0-9]{0,5}) ?/ ?(s|min|h)"
@@ -129,6 +129,20 @@ def _webhook(value: Any) -> str:
     _wrong("bad-url", message, label="plain http is for this machine only")
 
 
+def _bucket(value: Any) -> str:
+    try:
+        return locations.bucket(value)
+    except locations.BadLocation as error:
+        _wrong("bad-store", str(error), label=error.label)
+
+
+def _links(value: Any) -> str:
+    try:
+        return locations.links(value)
+    except locations.BadLocation as error:
+        _wrong("bad-links", str(error), label=error.label)
+
+
 def shape(value: Any) -> str:
     """Which of the forms of a key it is: plain, a list or a map."""
     if isinstance(value, Mapping | BaseModel):
@@ -151,6 +165,16 @@ _AMOUNT = {"type": "number", "exclusiveMinimum": 0}
 _PACE = {"type": "string", "pattern": f"^{RATE}$", "examples": ["5/s", "60/min"]}
 _TIME = {"type": "string", "pattern": f"^{LENGTH}$", "examples": ["90s", "30m", "2h"]}
 _ADDRESS = {"type": "string", "pattern": r"^(https://|http://(localhost|127\.)|\$\{)"}
+_BUCKET = {
+    "type": "string",
+    "pattern": rf"^({locations.BUCKET}$|.*\$\{{)",
+    "examples": ["s3://bucket/prefix"],
+}
+_LINKS = {
+    "type": "string",
+    "pattern": rf"^({locations.LINKS}$|.*\$\{{)",
+    "examples": ["7d", "https://clips.example.com"],
+}
 _UNTIL = {
     "type": "string",
     "examples": ["06:30 Europe/Berlin", "8h", "2026-11-23T06:30:00+01:00"],
@@ -170,3 +194,5 @@ Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_TIME)]
 Until = Annotated[Any, BeforeValidator(_deadline), WithJsonSchema(_UNTIL)]
 Webhook = Annotated[str, BeforeValidator(_webhook), WithJsonSchema(_ADDRESS)]
 ElementId = Annotated[str, BeforeValidator(_element), WithJsonSchema(_IDENTITY)]
+Bucket = Annotated[str, BeforeValidator(_bucket), WithJsonSchema(_BUCKET)]
+Links = Annotated[str, BeforeValidator(_links), WithJsonSchema(_LINKS)]

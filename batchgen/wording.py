@@ -1,6 +1,6 @@
 """What pydantic found, in words of our own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -42,16 +42,7 @@ def validate(document: Document) -> tuple[keys.Written | None, list[Finding]]:
         details = error.errors(include_url=False)
         found = (_finding(detail, document) for detail in details)
         return None, [finding for finding in found if finding is not None]
-    return written, list(_unbuilt(written, document))
-
-
-def _unbuilt(written: keys.Written, document: Document) -> Iterator[Finding]:
-    """Keys that are known and do nothing yet: an error, never a silence."""
-    root = Origin(document)
-    if isinstance(written.output, keys.OutputKeys) and written.output.store:
-        message = "`store` is not built yet: clips stay in the run's videos folder"
-        origin = root / "output" / "store"
-        yield origin.error("not-yet", message, "take it out for now", key=True)
+    return written, []
 
 
 def _finding(detail: Any, document: Document) -> Finding | None:

@@ -190,12 +190,14 @@ class Story:
         tasks: Sequence[Task] | None = None,
         news: Sequence[Event] = (),
         shard: Shard | None = None,
+        store: str = "",
     ) -> tuple[Runner, Tally]:
         """One session in this process, with another disk if you like.
 
         `faults` strike every request of theirs; see `sandbox.faults`. `tasks` are
         done in place of those of the manifest; `news` is what was found before;
-        a session of a `shard` knows that it may not be the only one.
+        a session of a `shard` knows that it may not be the only one; clips go to
+        the bucket `store`.
         """
         world = World(
             disk=disk or Disk(),
@@ -216,7 +218,14 @@ class Story:
                 tally = Tally.of(journal.records)
                 tally.want(task.id for task in tasks)
                 session = Session(
-                    account, terms, client, journal, tally, observer, world
+                    account,
+                    terms,
+                    client,
+                    journal,
+                    tally,
+                    observer,
+                    world,
+                    store=store,
                 )
                 runner = await session.run(
                     lambda: tasks, news, catalog(), lambda _: exit_code(tally.counts)

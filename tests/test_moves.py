@@ -8,8 +8,10 @@ import pytest
 
 from batchgen.disk import Disk
 from batchgen.events import Move, OutputsMoved, SavedFile, TaskPlanned
-from batchgen.moves import Relocation, carry_out, numbered, relocations, renamed
+from batchgen.moves import Relocation, carry_out, relocations, renamed
+from batchgen.names import numbered
 from batchgen.state import Status, TaskState
+from batchgen.stores import FolderStore
 from batchgen.tasks import Task
 
 A, B = "a" * 32, "b" * 32
@@ -122,8 +124,8 @@ def test_a_move_that_died_is_finished_by_the_next(
     file = saved("one.mp4")
     wanted = Relocation(A, ((file, "two.mp4"),))
     with contextlib.suppress(Dead):
-        carry_out(tmp_path, wanted, Dying(calls))
-    event = carry_out(tmp_path, wanted, Disk())
+        carry_out(wanted, {"": FolderStore(tmp_path, Dying(calls))})
+    event = carry_out(wanted, {"": FolderStore(tmp_path, Disk())})
     name = f"two~{file.sha256[:8]}.mp4" if taken else "two.mp4"
     assert event == OutputsMoved(task=A, moves=(Move(source="one.mp4", target=name),))
     assert (tmp_path / name).read_bytes() == b"clip"
@@ -135,6 +137,9 @@ def test_a_move_that_died_is_finished_by_the_next(
 def test_what_is_nowhere_is_not_moved(tmp_path: Path) -> None:
     (tmp_path / "two.mp4").write_bytes(b"else")
     assert (
-        carry_out(tmp_path, Relocation(A, ((saved("one.mp4"), "two.mp4"),)), Disk())
+        carry_out(
+            Relocation(A, ((saved("one.mp4"), "two.mp4"),)),
+            {"": FolderStore(tmp_path, Disk())},
+        )
         is None
     )

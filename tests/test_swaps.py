@@ -23,6 +23,7 @@ from batchgen.events import SavedFile
 from batchgen.journal import Journal
 from batchgen.moves import Relocation, carry_out
 from batchgen.parts import write_sidecar
+from batchgen.stores import FolderStore
 from batchgen.world import World
 
 SHORT = clip(b"short", 120)
@@ -149,7 +150,8 @@ def test_a_move_writes_nothing_through_a_link_that_took_a_folders_place(
         (scene.spring / "old.mp4").write_bytes(SHORT)
         (scene.spring / "old.json").write_bytes(b"{}")
         wanted = Relocation("a" * 32, ((saved, "spring/deep/new.mp4"),))
-        carry_out(scene.run / "videos", wanted, scene.disk)
+        folder = FolderStore(scene.run / "videos", scene.disk)
+        carry_out(wanted, {"": folder})
 
     count = 0
     for scene in moments(tmp_path, place, filled=filled, act=act):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 
 from batchgen import __version__, journal, posters, report
+from batchgen.cli.links import links_of
 from batchgen.errors import StoreError
 from batchgen.events import SavedFile
 from batchgen.manifest import Manifest
@@ -19,6 +20,7 @@ from batchgen.models import catalog
 from batchgen.readers.csv import Table
 from batchgen.tally import Tally
 from batchgen.tasks import Task
+from batchgen.world import World
 
 PAGE, SHEET, SUMMARY = "report.html", "results.csv", "summary.json"
 MOST_CLIPS = 20_000
@@ -105,6 +107,9 @@ def book(
     base: str = "",
 ) -> report.Book:
     """A run as the page needs it, with what earlier looks into its clips showed."""
+    links, until, trouble = links_of(tally, World())
+    if trouble:
+        click.echo(f"warning: {trouble}", err=True)
     return report.Book(
         document,
         tasks,
@@ -113,6 +118,8 @@ def book(
         catalog(),
         posters.remembered(folder),
         base,
+        links,
+        until,
     )
 
 

@@ -5,7 +5,7 @@ import gc
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from batchgen.cli import (
     settings,
     split,
     statement,
+    stores,
 )
 from batchgen.cli.colour import say
 from batchgen.cli.doctor import DIRECT_NOTE, PROXY_NOTE, unused_proxy
@@ -47,7 +48,7 @@ from batchgen.cli.session import (
 )
 from batchgen.cli.settings import Settings
 from batchgen.errors import BatchgenError, StoreError, UsageError
-from batchgen.events import OutputsMissing, SavedFile, TaskPlanned
+from batchgen.events import OutputsMissing, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
 from batchgen.money import Micros, dollars, round_up
@@ -61,10 +62,13 @@ from batchgen.runner import Runner
 from batchgen.scalars import Rate
 from batchgen.shards import Shard
 from batchgen.starts import continued, deadline_of
-from batchgen.state import Status
+from batchgen.stores import at_hand
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import World
+
+_ON_THEIR_WAY = 8 * 15
+"""Seconds of video that are on this disk at once, where clips go to a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class _Run:
         self._order: Order = place(path, self._settings, flags)
         manifest = self._order.manifest
         self._policy = policy_of(manifest, wishes.retry, again=wishes.again)
+        self._store = stores.address_of(self._order)
         self._journal: Journal | None = None
         self._tally = Tally()
         self._began = self._world.now()
@@ -142,8 +147,7 @@ class _Run:
         self._tally.want(self._order.chosen, self._order.elements)
         self._approve()
         self._warn()
-        self._tidy()
-        missing = list(self._missing())
+        missing = self._look()
         if self._idle(missing):
             return self._report(report.exit_code(self._tally.everything, idle=True))
         cap = self._cap()
@@ -184,32 +188,29 @@ class _Run:
         if found and not self._wishes.quiet:
             say(render(found, sources(found)) + "\n", err=True)
 
-    def _missing(self) -> Iterator[OutputsMissing]:
-        """Clips that somebody deleted: fetched again for nothing, if that can be."""
-        videos = self._order.folder / "videos"
-        for task in self._order.chosen:
-            state = self._tally.states.get(task)
-            if state is None or state.status is not Status.DONE:
-                continue
-            gone = [file.name for file in state.files if not _whole(videos, file)]
-            if gone:
-                yield OutputsMissing(task=task, names=tuple(gone))
+    def _look(self) -> list[OutputsMissing]:
+        """See what is there of what was bought, each file below its present name."""
+        there = stores.look(self._store, self._world)
+        if self._tidy():
+            there = stores.look(self._store, self._world)
+        return list(stores.missing(self._order, self._tally, self._store, there))
 
-    def _tidy(self) -> None:
+    def _tidy(self) -> bool:
         """Let files follow an edit of the manifest: costs nothing, buys nothing."""
         if self._journal is None:
-            return
+            return False
         tasks, states = list(self._order.tasks()), dict(self._tally.states)
         relocations = list(
             moves.relocations(tasks, states, quarantine=self._policy.quarantine)
         )
         plans = list(moves.renamed(tasks, states))
         if not (relocations or plans):
-            return
+            return False
         with self._log() as log:
             recorder = Recorder(self._journal, self._tally, self._observer(log))
             anyio.run(self._move, recorder, relocations, plans)
             recorder.observer.close()
+        return True
 
     async def _move(
         self,
@@ -217,9 +218,9 @@ class _Run:
         relocations: Sequence[moves.Relocation],
         plans: Sequence[TaskPlanned],
     ) -> None:
-        videos = self._order.folder / "videos"
+        known = at_hand(self._store, self._order.folder / "videos", self._world)
         for relocation in relocations:
-            moved = moves.carry_out(videos, relocation, self._world.disk)
+            moved = moves.carry_out(relocation, known)
             if moved is not None:
                 await recorder.write(moved)
         for plan in plans:
@@ -304,7 +305,10 @@ class _Run:
         if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
             raise _unwritable(folder, f"{existing} does not take files")
         free = shutil.disk_usage(existing).free
-        need = self._order.plan.seconds * profile.bytes_per_second
+        seconds = self._order.plan.seconds
+        if self._store:
+            seconds = min(seconds, _ON_THEIR_WAY)  # the rest is in the bucket by then
+        need = seconds * profile.bytes_per_second
         if free < need:
             raise StoreError(
                 f"{free / 1e9:.1f} GB are free in {existing}, the plan may need "
@@ -356,12 +360,14 @@ class _Run:
                         shard=self._order.flags.shard,
                         carries_on=self._carries_on(),
                         day=self._order.days.today if self._order.days else "",
+                        links=self._order.manifest.output.links or "",
                     ),
                     client,
                     journal,
                     self._tally,
                     observer,
                     self._world,
+                    store=self._store,
                 )
                 text = "".join(f"{line}\n" for line in lines(self._order))
                 results.publish(self._order.folder / "tasks.jsonl", text)
@@ -521,13 +527,6 @@ def _unwritable(folder: Path, why: str | None) -> StoreError:
         advice="Nothing was submitted. Give write access, or set BATCHGEN_OUTPUTS to "
         "another folder.",
     )
-
-
-def _whole(videos: Path, file: SavedFile) -> bool:
-    try:
-        return (videos / file.name).stat().st_size == file.bytes
-    except OSError:
-        return False
 
 
 def _in_a_hurry(runner: Runner) -> bool:

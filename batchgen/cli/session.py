@@ -78,6 +78,7 @@ class Terms:
     shard: Shard | None = None
     carries_on: bool = False
     day: str = ""
+    links: str = ""
 
 
 def check_endpoint(tally: Tally, account: Account) -> None:
@@ -148,6 +149,7 @@ class Session:
     observer: Observer
     world: World
     engine: Engine | None = None
+    store: str = ""
 
     async def run(
         self,
@@ -222,6 +224,7 @@ class Session:
             world,
             sidecars=terms.policy.sidecars,
             engine=self.engine,
+            store=self.store,
         )
         for model, took in render_times(self.journal.records[-_RECENT:]):
             fetcher.polls.recall(model, took)
@@ -285,6 +288,7 @@ class Session:
             deadline=iso(until) if until else "",
             deadline_text=self.terms.deadline_text,
             day=self.terms.day,
+            links=self.terms.links,
             continues=self.terms.carries_on,
             session_cap=self.terms.session_cap,
             session_spent=self.tally.ledger.begun if self.terms.carries_on else 0,

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import click
 from batchgen.errors import UsageError
 from batchgen.money import Micros, usd
 from batchgen.profile import LIVE_BASE_URL, is_loopback
-from batchgen.redaction import Redaction
+from batchgen.redaction import SECRETS, Redaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,9 @@ def key_note(env: Settings) -> str:
 
 def redaction() -> Redaction:
     """Takes our secrets out of a text that nobody wrote for people, like a crash."""
-    try:
-        secrets = (_key(os.environ), os.environ.get("BATCHGEN_PROXY", ""))
-    except UsageError:
-        secrets = ("", "")
+    secrets = [os.environ.get(name, "") for name in ("BATCHGEN_PROXY", *SECRETS)]
+    with suppress(UsageError):
+        secrets.append(_key(os.environ))
     return Redaction(*secrets)
 
 

@@ -20,6 +20,7 @@ class Lease:
             to whoever has it, until it expires.
         loopback: links may lead to this machine: those of a sandbox do.
         sidecar: what is told beside each file; None for no sidecars.
+        store: address of the bucket that the outputs go to; empty for the folder.
     """
 
     task: str
@@ -29,6 +30,7 @@ class Lease:
     links: tuple[tuple[str, str], ...] = field(repr=False)
     loopback: bool = False
     sidecar: Mapping[str, Any] | None = None
+    store: str = ""
 
     @property
     def key(self) -> str:

@@ -7,18 +7,21 @@ from threading import Event as Flag
 import httpx
 from msgspec.structs import replace
 
+from batchgen import frames
 from batchgen.disk import keep_folders
 from batchgen.downloads import fetch
 from batchgen.engines.lease import Brought, Lease
 from batchgen.events import SavedFile
-from batchgen.parts import on_disk, write_sidecar
+from batchgen.parts import on_disk
+from batchgen.stores import Store, opened
 from batchgen.world import World
 
 
 class Worker:
     """Downloads, verifies and puts in place what it is given leases for.
 
-    It has no key and no state file. Set `stop` to end downloads under way; their parts
+    It has no key and no state file; a bucket's credentials are those of its own
+    environment. Set `stop` to end downloads under way; their parts
     stay. `received` is told of every piece that comes, from the thread that fetches it.
     """
 
@@ -28,6 +31,7 @@ class Worker:
         self._files = files
         self._world = world
         self._prepared: set[Path] = set()
+        self._stores: dict[tuple[str, str], Store] = {}
 
     def bring(self, lease: Lease) -> Brought:
         """Fetch every output of a prediction; blocks, so give it a thread.
@@ -44,8 +48,17 @@ class Worker:
                 self._explain(lease, file)
         return Brought(saved)
 
+    def _store(self, lease: Lease) -> Store:
+        key = (lease.store, lease.folder)
+        if key not in self._stores:
+            videos = Path(lease.folder, "videos")
+            self._stores[key] = opened(lease.store, videos, self._world, self.stop)
+        return self._stores[key]
+
     def _save(self, lease: Lease, url: str, name: str) -> SavedFile:
-        target = Path(lease.folder, "videos", name)
+        target, store = Path(lease.folder, "videos", name), self._store(lease)
+        if there := store.found(name, target, lease.prediction):
+            return there
         self._prepare(target.parent, Path(lease.folder))
         saved = fetch(
             url,
@@ -57,8 +70,11 @@ class Worker:
             stop=self.stop,
             on_bytes=self.received,
         )
-        path = str(PurePosixPath(name).with_name(saved.name))
-        return replace(saved, name=path)
+        file = replace(saved, name=str(PurePosixPath(name).with_name(saved.name)))
+        path = target.with_name(saved.name)
+        if store.url:
+            frames.leave(Path(lease.folder), path, file.sha256)
+        return store.keep(name, file, path, lease.prediction)
 
     def _prepare(self, folder: Path, run: Path) -> None:
         if folder not in self._prepared:
@@ -68,7 +84,6 @@ class Worker:
 
     def _explain(self, lease: Lease, file: SavedFile) -> None:
         """A sidecar makes each file self-explaining after it leaves the folder."""
-        path = Path(lease.folder, "videos", file.name).with_suffix(".json")
         own = {"file": file.name, "sha256": file.sha256, "bytes": file.bytes}
         value = {
             "schema": "batchgen.clip/1",
@@ -76,4 +91,5 @@ class Worker:
             **(lease.sidecar or {}),
             "saved_at": self._world.stamp(),
         }
-        write_sidecar(path, value, disk=self._world.disk)
+        beside = str(PurePosixPath(file.name).with_suffix(".json"))
+        self._store(lease).explain(beside, value)

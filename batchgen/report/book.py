@@ -11,7 +11,14 @@ from batchgen.models import Catalog
 from batchgen.money import Micros
 from batchgen.records import Record
 from batchgen.report.media import Media, flaws
-from batchgen.report.summary import Summary, error_of, known, paid_attempts
+from batchgen.report.summary import (
+    Summary,
+    error_of,
+    file_of,
+    known,
+    links_of,
+    paid_attempts,
+)
 from batchgen.report.timeline import Timeline, timeline
 from batchgen.state import TaskState, word
 from batchgen.tally import Tally
@@ -34,7 +41,8 @@ class Clip:
         cost: what its attempts count for, micro-dollars.
         asked: the request with the model's defaults.
         labels: axis ids and labels, and the settings that vary.
-        file: path below the run's folder; empty without one.
+        file: path below the run's folder, or address of an object; empty without one.
+        link: opens an object; empty for a file beside the page.
         media: what a look into the file showed.
         wrong: where it is not what was ordered.
     """
@@ -48,6 +56,7 @@ class Clip:
     file: str = ""
     media: Media | None = None
     wrong: tuple[str, ...] = ()
+    link: str = ""
 
     @property
     def hash(self) -> str:
@@ -59,6 +68,11 @@ class Clip:
         """Kind and message of what stands in its way; empty if nothing does."""
         error = error_of(self.state)
         return (error["kind"], error["message"]) if error else ("", "")
+
+    @property
+    def remote(self) -> bool:
+        """Whether its file is an object in a bucket."""
+        return bool(self.file and self.state.files[0].store)
 
     @property
     def attempts(self) -> int:
@@ -78,6 +92,8 @@ class Book:
         models: the catalog.
         media: sha256 -> what is inside the file.
         base: path from the page to the run's folder, ending in `/` unless empty.
+        links: (store, name) -> what opens an object in a bucket.
+        until: when those links end, as the page tells it; empty if they do not.
     """
 
     summary: Summary
@@ -87,6 +103,8 @@ class Book:
     models: Catalog
     media: Mapping[str, Media] = field(default_factory=dict)
     base: str = ""
+    links: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    until: str = ""
 
     @property
     def run(self) -> str:
@@ -164,9 +182,10 @@ class Book:
             self._cost(task, state),
             asked,
             {**task.labels, **{k: v for k, v in own.items() if k not in task.labels}},
-            f"videos/{file.name}" if file else "",
+            file_of(state, links_of(self.tally)) or "",
             media,
             wrong,
+            self.links.get((file.store, file.name), "") if file else "",
         )
 
     def _cost(self, task: Task, state: TaskState) -> Micros:

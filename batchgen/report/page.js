@@ -17,7 +17,9 @@ const clips = data.clips.map((row, order) => {
   const own = clip.labels.slice(0, data.named).filter(Boolean), half = Math.ceil(own.length / 2);
   [clip.one, clip.two] = own.length > data.named / 2 ? [own.slice(0, half).join("  "), own.slice(half).join("  ")] : [clip.s, own.join("  ")];
   if (row.k) clip.two += `  take ${row.k}`;
-  clip.url = row.f ? address(clip.base + row.f) : "";
+  clip.url = row.f && !row.v ? address(clip.base + row.f) : "";
+  clip.link = clip.url || row.j || "";
+  clip.file = row.v ? row.f : row.f?.slice(7);
   clip.poster = row.p ? address(clip.base + row.p) : "";
   return clip;
 });
@@ -164,8 +166,9 @@ function tick(counts) {
 
 function blank(clip) {
   const bad = ["failed", "rejected", "lost", "uncertain"].includes(clip.t);
-  const head = clip.url ? "cannot be played here" : `${SHAPE[clip.t] || ""} ${clip.t}`;
-  const why = clip.url ? `${clip.a.length < 6 ? clip.a : `${clip.a.replace(":", " × ")}`}. ${data.prompts[clip.q]}` : clip.e ? reason(clip) : data.prompts[clip.q];
+  const there = clip.url || clip.v;
+  const head = clip.url ? "cannot be played here" : clip.v ? "in a bucket" : `${SHAPE[clip.t] || ""} ${clip.t}`;
+  const why = there ? `${clip.a.length < 6 ? clip.a : `${clip.a.replace(":", " × ")}`}. ${data.prompts[clip.q]}` : clip.e ? reason(clip) : data.prompts[clip.q];
   return node("span", { className: bad ? "blank bad" : "blank" }, node("b", { textContent: head }), node("span", { textContent: why }));
 }
 function reason(clip) { return clip.e[0] === clip.t ? clip.e[1] : `${clip.e[0]}: ${clip.e[1]}`; }
@@ -174,10 +177,10 @@ function shot(clip) {
   made.dataset.hash = clip.h;
   made.style.setProperty("--ratio", clip.ratio);
   made.setAttribute("aria-label", `Open ${clip.s}, ${clip.t}`);
-  if (!clip.url || clip.broken) made.append(blank(clip));
+  if (!(clip.url || (clip.v && clip.poster)) || clip.broken) made.append(blank(clip));
   else if (clip.poster) {
     const image = node("img", { src: clip.poster, alt: "", loading: "lazy", decoding: "async" });
-    image.addEventListener("error", () => { clip.poster = ""; image.remove(); frame(clip, made); });
+    image.addEventListener("error", () => { clip.poster = ""; image.remove(); if (clip.url) frame(clip, made); else made.prepend(blank(clip)); });
     made.append(image);
   } else frame(clip, made);
   if (clip.w || clip.g) made.append(node("span", { className: "badge", textContent: clip.w ? "! not as ordered" : "! flagged" }));
@@ -189,14 +192,14 @@ function card(clip) {
   const words = node("div", {}, node("div", { className: "one", textContent: clip.one, title: clip.s }), node("div", { className: "two", textContent: clip.two || "\u00a0" }),
     node("div", { className: "cost", textContent: `${money(clip.c)} · ${clip.d} s` }));
   const made = node("li", { className: "card" }, shot(clip), node("div", { className: "words" }, words, star));
-  if (clip.broken) words.append(opener(clip));
+  if (clip.broken || (clip.v && clip.link)) words.append(opener(clip));
   made.style.setProperty("--ratio", clip.ratio);
   made.dataset.card = clip.h;
   if (clip.ratio > 1.2) made.classList.add("broad");
   mark(made, clip);
   return made;
 }
-function opener(clip) { return node("a", { href: clip.url, rel: "noopener", target: "_blank", textContent: "open file" }); }
+function opener(clip) { return node("a", { href: clip.link, rel: "noopener", target: "_blank", textContent: "open file" }); }
 function mark(made, clip) {
   const star = made.querySelector(".star"), on = picks.has(clip.h);
   made.classList.toggle("picked", on);
@@ -388,7 +391,7 @@ function contact() {
   sheeted = key;
   waiting.length = 0;
   const part = document.createDocumentFragment();
-  for (const clip of shown.filter((one) => one.url)) {
+  for (const clip of shown.filter((one) => one.url || one.v)) {
     const place = shot(clip);
     const shape = clip.a.length < 6 ? clip.a : (data.settings[clip.x].aspect_ratio || "");
     const made = node("figure", { className: "frame" }, place, node("figcaption", {}, clip.s + " ", node("span", { textContent: shape })));
@@ -426,8 +429,10 @@ function show(clip) {
 function stage(clip) {
   $("stage").replaceChildren();
   if (!clip.url || clip.broken) {
-    const say = node("p", { textContent: clip.url ? "This browser cannot play the file, or it is gone. " : "There is no file. " });
-    if (clip.url) say.append(opener(clip));
+    const why = clip.url ? "This browser cannot play the file, or it is gone. " : clip.v ? `The clip is ${clip.file}. ` : "There is no file. ";
+    const say = node("p", { textContent: why });
+    if (clip.link) say.append(opener(clip));
+    if (clip.v && clip.poster) $("stage").append(node("img", { src: clip.poster, alt: "" }));
     $("stage").append(say);
     return;
   }
@@ -446,7 +451,7 @@ function facts(clip) {
     if (kept) cell.append(copier(String(value)));
     list.append(node("dt", { textContent: name }), cell);
   };
-  add("file", clip.f?.slice(7), true, clip.url);
+  add("file", clip.file, true, clip.link);
   add("cost", `${money(clip.c)}${clip.n > 1 ? `, ${clip.n} attempts` : ""}`);
   data.axes.forEach(([name], axis) => add(name, clip.labels[axis]));
   for (const [name, value] of Object.entries(data.settings[clip.x])) if (!data.axes.some(([axis]) => axis === name)) add(name, value);
@@ -509,7 +514,7 @@ $("csv").addEventListener("click", () => {
   node("a", { href: url, download: "picks.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 });
-$("names").addEventListener("click", () => clip_board($("names"), clips.filter((clip) => picks.has(clip.h) && clip.f).map((clip) => clip.f.slice(7)).join("\n")));
+$("names").addEventListener("click", () => clip_board($("names"), clips.filter((clip) => picks.has(clip.h) && clip.f).map((clip) => clip.file).join("\n")));
 async function clip_board(button, text) {
   const said = button.textContent;
   try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; } catch { button.textContent = "Not allowed here"; }

@@ -96,9 +96,16 @@ def _facts(book: Book) -> Iterator[tuple[str, str]]:
         stands = [one.status for one in book.elements if one.status != REMOVED]
         spent = dollars(sum(one.cost for one in book.elements))
         yield "elements", f"{stands.count('done')} of {len(stands)} made, {spent}"
+    if any(clip.remote for clip in book.clips):
+        yield "clips in", ", ".join(_stores(book))
+        yield "links open until", book.until
     yield "bought at", session.endpoint if session else ""
     yield "bought with", session.tool if session else ""
     yield "started", book.summary["started_at"].replace("T", " ").rstrip("Z")
+
+
+def _stores(book: Book) -> list[str]:
+    return list(dict.fromkeys(c.state.files[0].store for c in book.clips if c.remote))
 
 
 def _head(books: Sequence[Book], found: Sequence[Trouble]) -> dict[str, Any]:
@@ -140,7 +147,10 @@ def _links(books: Sequence[Book]) -> Iterator[tuple[str, str, str, str]]:
     for book in books:
         for clip in book.clips:
             address = quote(f"{book.base}{clip.file}") if clip.file else ""
-            yield clip.task.slug, clip.status, address, clip.reason[1]
+            note = clip.reason[1]
+            if clip.remote:
+                address, note = clip.link, clip.file
+            yield clip.task.slug, clip.status, address, note
 
 
 class _Words:
@@ -201,6 +211,8 @@ def _row(book: Book, clip: Clip) -> dict[str, Any]:
         "k": clip.task.take if clip.task.take > 1 else "",
         "m": clip.task.model,
         "f": clip.file,
+        "j": clip.link,
+        "v": 1 if clip.remote else "",
         "p": media.poster if media else "",
         "b": clip.state.files[0].bytes if clip.file else "",
         "i": clip.state.prediction,

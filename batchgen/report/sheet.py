@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from batchgen.money import plain
-from batchgen.report.summary import error_of, file_of
+from batchgen.report.summary import error_of, file_of, links_of
 from batchgen.state import TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
@@ -145,7 +145,7 @@ def _ours(task: Task, tally: Tally) -> list[str]:
         inert(task.slug),
         task.id[:8],
         word(state),
-        inert(file_of(state) or ""),
+        inert(file_of(state, links_of(tally)) or ""),
         plain(tally.ledger.cost(task.id, len(state.attempts))),
         str(task.seconds),
         inert(f"{error['kind']}: {error['message']}") if error else "",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import NotRequired, TypedDict
 
+from batchgen import locations
 from batchgen.money import Micros, plain, usd
 from batchgen.plan import as_bought
 from batchgen.state import Stage, TaskState, word
@@ -211,10 +212,22 @@ def paid_attempts(state: TaskState) -> int:
     return sum(attempt.stage not in _FREE for attempt in state.attempts)
 
 
-def file_of(state: TaskState) -> str | None:
-    """The first file of a finished clip, below the run's folder."""
-    done = word(state) == "done" and state.files
-    return f"videos/{state.files[0].name}" if done else None
+def file_of(state: TaskState, links: str = "") -> str | None:
+    """The first file of a finished clip: below the run's folder, or its address.
+
+    `links` is how objects of a bucket are reached; see `locations.address`.
+    """
+    if word(state) != "done" or not state.files:
+        return None
+    file = state.files[0]
+    if file.store:
+        return locations.address(file.store, file.name, links)
+    return f"videos/{file.name}"
+
+
+def links_of(tally: Tally) -> str:
+    """How objects are reached, as the last session had it."""
+    return tally.session.links if tally.session else ""
 
 
 def error_of(state: TaskState) -> dict[str, str] | None:
@@ -245,7 +258,7 @@ def _row(task: Task, tally: Tally, expires: str | None) -> Row:
         "attempts": paid_attempts(state),
         "cost_usd": _usd(tally.ledger.cost(task.id, len(state.attempts))),
         "prediction": state.prediction or None,
-        "file": file_of(state),
+        "file": file_of(state, links_of(tally)),
         "labels": dict(task.labels),
         "error": error_of(state),
         "expires_at": expires,

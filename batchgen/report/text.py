@@ -141,7 +141,9 @@ def _files(ending: _Ending) -> Iterator[str]:
     saved = [file for _, state in ending.having("done") for file in state.files]
     beside = files.get("results") or files.get("report")
     if saved and beside:
-        folder = PurePosixPath(beside).parent / "videos"
+        own = str(PurePosixPath(beside).parent / "videos")
+        places = dict.fromkeys(file.store or own for file in saved)
+        folder = ", ".join(places)
         total = size(sum(file.bytes for file in saved))
         many = f"{len(saved):,} file{'s' * (len(saved) != 1)}"
         yield f"  files      {folder} ({many}, {total})"

@@ -44,6 +44,7 @@ from batchgen.runner import Runner
 from batchgen.shapes import Lots, count
 from batchgen.starts import continued
 from batchgen.state import Status
+from batchgen.stores import at_hand
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import World
@@ -507,8 +508,9 @@ class Play:
         tasks, states = self.tasks, dict(tally.states)
         recorder = Recorder(journal, tally, self.observer)
         plans = list(moves.renamed(tasks, states))
+        stores = at_hand("", self.folder / "videos", world)
         for relocation in list(moves.relocations(tasks, states)):
-            moved = moves.carry_out(self.folder / "videos", relocation, world.disk)
+            moved = moves.carry_out(relocation, stores)
             if moved is not None:
                 await recorder.write(moved)
         for plan in plans:
