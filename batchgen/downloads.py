@@ -47,12 +47,16 @@ class DownloadStopped(BatchgenError):
 
 
 def open_http(
-    *, authorities: Path | None = None, transport: httpx.BaseTransport | None = None
+    *,
+    authorities: Path | None = None,
+    transport: httpx.BaseTransport | None = None,
+    proxy: str | None = None,
 ) -> httpx.Client:
     """The client of downloads: no key, no cookies, no environment, no redirects.
 
     `authorities` is a file of certificates to trust in place of the usual ones;
-    `transport` replaces the network.
+    `transport` replaces the network; `proxy` opens the connections, if it is of a kind
+    that can (`sockets.proxy_of`).
     """
     # They log whole links and headers.
     for name in ("httpx", "httpcore"):
@@ -69,7 +73,7 @@ def open_http(
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
     if transport is None:
-        sockets.bind(client)
+        sockets.bind(client, sockets.proxy_of(proxy))
     return client
 
 

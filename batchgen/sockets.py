@@ -1,19 +1,22 @@
-"""Sockets that know a deadline over many reads.
+"""Sockets that know a deadline over many reads, and the way through a proxy.
 
 A timeout counts from each byte that comes, so a server that sends one now and then is
 waited for without end.
 """
 
+import base64
 import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpcore
 import httpx
 
+_LOOPBACK = "127.0.0.1"
+_MOST_HEAD = 16 << 10  # of a proxy's answer
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
@@ -30,10 +33,39 @@ def within(seconds: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def bind(client: httpx.Client) -> None:
-    """Let the connections of a client keep the deadline of `within`."""
+class Proxy(NamedTuple):
+    """Who opens connections for us; `secret` is what it knows us by, or empty."""
+
+    host: str
+    port: int
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Proxy({self.host}:{self.port})"
+
+
+def proxy_of(text: str | None) -> Proxy | None:
+    """A proxy that can be asked for a connection; None for other kinds, or for none."""
+    try:
+        url = httpx.URL(text or "")
+    except (httpx.InvalidURL, ValueError):
+        return None
+    if url.scheme != "http" or not url.host:
+        return None
+    words = f"{url.username}:{url.password}".encode() if url.userinfo else b""
+    return Proxy(url.host, url.port or 80, base64.b64encode(words).decode())
+
+
+def bind(client: httpx.Client, proxy: Proxy | None = None) -> None:
+    """Let the connections of a client keep the deadline of `within`.
+
+    With a proxy each is opened through it, but for those to this machine. It is asked
+    for the address that was checked, so it cannot look up another one; TLS goes from
+    here to the server.
+    """
     transport: Any = client._transport  # noqa: SLF001 - httpx has no argument for it
-    transport._pool._network_backend = _Backend()  # noqa: SLF001 - the same
+    transport._pool._network_backend = _Backend(proxy)  # noqa: SLF001 - the same
 
 
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
@@ -79,6 +111,9 @@ class _Stream(httpcore.NetworkStream):
 class _Backend(httpcore.SyncBackend):
     """Real sockets that keep the deadline."""
 
+    def __init__(self, proxy: Proxy | None) -> None:
+        self._proxy = proxy
+
     def connect_tcp(
         self,
         host: str,
@@ -88,5 +123,40 @@ class _Backend(httpcore.SyncBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        stream = super().connect_tcp(host, port, left, local_address, socket_options)
-        return _Stream(stream)
+        proxy = None if host == _LOOPBACK else self._proxy
+        where = (host, port) if proxy is None else (proxy.host, proxy.port)
+        found = super().connect_tcp(*where, left, local_address, socket_options)
+        stream = _Stream(found)
+        if proxy is not None:
+            try:
+                _tunnel(stream, f"[{host}]" if ":" in host else host, port, proxy, left)
+            except BaseException:
+                stream.close()
+                raise
+        return stream
+
+
+def _tunnel(
+    stream: _Stream, host: str, port: int, proxy: Proxy, timeout: float | None
+) -> None:
+    """Have a proxy connect us to an address.
+
+    Raises:
+        httpcore.ConnectError: it does not; nothing was said to the server.
+    """
+    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    if proxy.secret:
+        lines.append(f"Proxy-Authorization: Basic {proxy.secret}")
+    stream.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode(), timeout)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        some = stream.read(_MOST_HEAD, timeout)
+        head += some
+        if not some or len(head) > _MOST_HEAD:
+            raise httpcore.ConnectError("the proxy did not answer as one")
+    version, _, rest = head.partition(b" ")
+    if not version.startswith(b"HTTP/1.") or not head.endswith(b"\r\n\r\n"):
+        raise httpcore.ConnectError("the proxy did not answer as one")
+    if not rest.startswith(b"2"):
+        status = rest[:3].decode("ascii", "replace")
+        raise httpcore.ConnectError(f"the proxy answered {status} to a connection")

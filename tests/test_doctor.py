@@ -75,7 +75,7 @@ def test_a_selection_of_nothing_is_a_slip(story: Story) -> None:
 
 
 def test_downloads_that_go_beside_the_proxy_are_told(story: Story) -> None:
-    story.environ["BATCHGEN_PROXY"] = "http://127.0.0.1:9"
+    story.environ["BATCHGEN_PROXY"] = "https://127.0.0.1:9"
     found = story.command("doctor", "--json")
     checks = json.loads(found.stdout)["checks"]
     (told,) = [one for one in checks if one["name"] == "proxy"]

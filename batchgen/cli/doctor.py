@@ -22,6 +22,7 @@ from batchgen.models import DEFAULT_MODEL, catalog, published
 from batchgen.models.live import changes
 from batchgen.money import Micros, dollars
 from batchgen.profile import profile_of
+from batchgen.sockets import proxy_of
 from batchgen.spelling import brief
 from batchgen.task import priced
 from batchgen.world import World
@@ -194,8 +195,10 @@ def _machine(env: Settings) -> Iterator[Check]:
         yield Check("warn", "time zones", text, advice)
     if unused_proxy(env):
         yield Check("warn", "proxy", PROXY_NOTE)
-    if env.proxy:
+    if direct_downloads(env):
         yield Check("warn", "proxy", DIRECT_NOTE, _DIRECT_ADVICE)
+    elif env.proxy:
+        yield Check("ok", "proxy", _PROXIED)
     for extra, (modules, without) in _EXTRAS.items():
         if all(find_spec(module) for module in modules):
             yield Check("ok", extra, "extra installed")
@@ -206,9 +209,18 @@ def _machine(env: Settings) -> Iterator[Check]:
 
 PROXY_NOTE = "HTTPS_PROXY is set and not used: batchgen's own is BATCHGEN_PROXY"
 
-# A proxy would look the names up itself, and nobody here could check where they lead.
+_PROXIED = (
+    "BATCHGEN_PROXY carries the calls of the API, and the downloads, for which it is "
+    "asked to connect to addresses; uploads go direct"
+)
+# Only an http proxy is asked for an address that was checked here.
 DIRECT_NOTE = "BATCHGEN_PROXY carries the calls of the API; downloads go direct"
 _DIRECT_ADVICE = "let this machine reach the hosts of the clips over https"
+
+
+def direct_downloads(env: Settings) -> bool:
+    """Whether a proxy is set that downloads cannot be asked of."""
+    return bool(env.proxy) and proxy_of(env.proxy) is None
 
 
 def unused_proxy(env: Settings) -> bool:

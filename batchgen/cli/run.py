@@ -27,7 +27,12 @@ from batchgen.cli import (
     stores,
 )
 from batchgen.cli.colour import say
-from batchgen.cli.doctor import DIRECT_NOTE, PROXY_NOTE, unused_proxy
+from batchgen.cli.doctor import (
+    DIRECT_NOTE,
+    PROXY_NOTE,
+    direct_downloads,
+    unused_proxy,
+)
 from batchgen.cli.order import (
     Flags,
     Order,
@@ -323,7 +328,7 @@ class _Run:
         pace = reads_of(self._order, account.profile, self._wishes.reads)
         if unused_proxy(self._settings) and not self._wishes.quiet:
             _tell(f"note: {PROXY_NOTE}")
-        if self._settings.proxy and not self._wishes.quiet:
+        if direct_downloads(self._settings) and not self._wishes.quiet:
             _tell(f"note: {DIRECT_NOTE}")
         if note := settings.key_note(self._settings):
             _tell(f"note: {note}")

@@ -169,7 +169,7 @@ class Session:
         Raises:
             StoreError: the state file cannot be written from the start.
         """
-        with open_http(transport=self.world.files) as files:
+        with open_http(transport=self.world.files, proxy=self.account.proxy) as files:
             recorder = Recorder(self.journal, self.tally, self.observer)
             runner = self._runner(recorder, files, models)
             await take_in(recorder, self.journal.folder, self.world)
