@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 _BLOCK = 1 << 20
 _MOUNTS = Path("/proc/self/mounts")
+_ORIGINS = Path("/proc/self/mountinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,13 @@ class Disk:
         """The table of mounts; empty where the system does not tell."""
         try:
             return _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return ""
+
+    def origins(self) -> str:
+        """The table of mounts that says which part of a file system each of them is."""
+        try:
+            return _ORIGINS.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:
             return ""
 

@@ -8,6 +8,8 @@ from batchgen.disk import Disk
 from batchgen.errors import StoreError
 
 _REMOTE = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|fuse\.(sshfs|smbnetfs)")
+_PASSING = re.compile(r"(fuse\.)?(fuse-)?overlay(fs)?|aufs|tmpfs|ramfs")
+_OF_A_POD = "/volumes/kubernetes.io~empty-dir/"
 _OTHERS_WRITE, _STICKY = 0o002, 0o1000
 
 
@@ -39,6 +41,49 @@ def check(folder: Path, disk: Disk) -> None:
             rule="network-mount",
             advice="Nothing was submitted. Set BATCHGEN_OUTPUTS to a local folder.",
         )
+
+
+def check_lasting(folder: Path, disk: Disk) -> None:
+    """Refuse a folder that goes when its container or machine goes.
+
+    Another one takes its place, finds nothing that was bought, and buys it again.
+
+    Raises:
+        StoreError: it lies in a container's own layer, in memory, or in a volume that
+            belongs to one pod. It need not exist.
+    """
+    path = folder.resolve()
+    kind = mount_kind(disk.mounts(), path)
+    if _PASSING.fullmatch(kind):
+        what = f"on {kind}"
+    elif _OF_A_POD in mount_origin(disk.origins(), path):
+        what = "in a pod's emptyDir"
+    else:
+        return
+    raise StoreError(
+        f"{folder} is {what}, which does not outlive this container or machine",
+        rule="passing-disk",
+        advice="Nothing was submitted. Whatever takes its place would buy everything "
+        "again. Set BATCHGEN_OUTPUTS to a folder on a volume that stays.",
+    )
+
+
+def mount_origin(table: str, path: Path) -> str:
+    """Which folder of its file system a mount shows; empty if it cannot be told.
+
+    Args:
+        table: the text of `/proc/self/mountinfo`.
+        path: absolute.
+    """
+    best, origin = -1, ""
+    for line in table.splitlines():
+        words = line.split(" ")
+        if len(words) < 5:  # noqa: PLR2004 - two numbers, a device, origin, place
+            continue
+        place = Path(re.sub(r"\\([0-7]{3})", _character, words[4]))
+        if path.is_relative_to(place) and len(place.parts) >= best:
+            best, origin = len(place.parts), words[3]
+    return origin
 
 
 def mount_kind(table: str, path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_elements import CAMPAIGN, folder
 
-from batchgen.cli import batchgen
+from batchgen.cli import batchgen, call
 from batchgen.cli.order import Flags, Order, cap_of, place, session_cap_of
 from batchgen.cli.settings import read
-from batchgen.errors import UsageError
+from batchgen.disk import Disk
+from batchgen.errors import StoreError, UsageError
 from batchgen.models import catalog
+from batchgen.places import check_lasting, mount_kind
 from batchgen.plan import Policy
 from batchgen.profile import Limits
 from batchgen.shards import MOST, Shard, key_of, number_of, told
@@ -256,3 +259,60 @@ def test_a_plan_is_made_without_what_speaks_to_the_network() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout == "False\n"
+
+
+class Mounted(Disk):
+    """A disk whose tables of mounts say this."""
+
+    def __init__(self, kind: str, origin: str = "/") -> None:
+        self._kind, self._origin = kind, origin
+
+    def mounts(self) -> str:
+        return f"x / ext4 rw 0 0\nx /data {self._kind} rw 0 0\n"
+
+    def origins(self) -> str:
+        return (
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+            f"23 22 8:1 {self._origin} /data rw - {self._kind} /dev/sda1 rw\n"
+        )
+
+
+OF_A_POD = "/var/lib/kubelet/pods/7d0/volumes/kubernetes.io~empty-dir/data"
+CLAIMED = "/var/lib/kubelet/pods/7d0/volumes/kubernetes.io~local-volume/pv-1"
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [Mounted(kind) for kind in ("overlay", "fuse.fuse-overlayfs", "tmpfs", "ramfs")]
+    + [Mounted("ext4", OF_A_POD)],
+)
+def test_a_disk_that_goes_with_its_container_is_refused(disk: Disk) -> None:
+    with pytest.raises(StoreError) as refused:
+        check_lasting(Path("/data/outputs/x.shard-1-of-2"), disk)
+    assert refused.value.rule == "passing-disk"
+    assert "Nothing was submitted" in refused.value.advice
+    check_lasting(Path("/home/outputs/x.shard-1-of-2"), disk)
+
+
+def test_a_volume_that_stays_is_taken() -> None:
+    for disk in (Mounted("ceph"), Mounted("lustre"), Mounted("ext4", CLAIMED), Disk()):
+        check_lasting(Path("/data/outputs"), disk)
+
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file system that ends with the machine
+
+
+@pytest.mark.skipif(
+    mount_kind(Disk().mounts(), MEMORY) != "tmpfs", reason="no such file system here"
+)
+def test_a_shard_spends_nothing_where_its_memory_would_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, ["a boat"], "budget: 50")
+    monkeypatch.setenv("BATCHGEN_OUTPUTS", str(MEMORY / "no-outputs"))
+    monkeypatch.setenv("WAVESPEED_BASE_URL", "https://api.invalid")
+    monkeypatch.setenv("WAVESPEED_API_KEY", "k")
+    codes = [call(["run", str(path), "--yes", "--shard", f"{n}/2"]) for n in (1, 2)]
+    assert sorted(codes) == [0, 8]  # one of them has nothing to buy
+    assert not list(MEMORY.glob("no-outputs/*/state.jsonl"))
+    shutil.rmtree(MEMORY / "no-outputs")

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import click
 
-from batchgen import moves, report
+from batchgen import moves, places, report
 from batchgen.cli import (
     checks,
     engine,
@@ -306,6 +306,9 @@ class _Run:
     def _check_disk(self) -> None:
         """A night that ends on a full disk is checked for in the evening."""
         folder, profile = self._order.folder, profile_for(live=self._order.live)
+        if self._order.live and self._order.flags.shard and self._order.plan.buys:
+            # Schedulers replace what they run; a person knows where a container ends.
+            places.check_lasting(folder, self._world.disk)
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
             raise _unwritable(folder, f"{existing} does not take files")
