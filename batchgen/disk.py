@@ -191,7 +191,7 @@ class Disk:
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file its final name; FileExistsError if that is taken."""
-        with self._reach(source) as (old, here), self._reach(target) as (new, there):
+        with self._reach_both(source, target) as (old, here, new, there):
             os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
 
     def unlink(self, path: Path) -> None:
@@ -201,7 +201,7 @@ class Disk:
 
     def rename(self, source: Path, target: Path) -> None:
         """Move a file inside one file system."""
-        with self._reach(source) as (old, here), self._reach(target) as (new, there):
+        with self._reach_both(source, target) as (old, here, new, there):
             os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
 
     @contextmanager
@@ -225,6 +225,18 @@ class Disk:
             yield name, handle
         finally:
             os.close(handle)
+
+    @contextmanager
+    def _reach_both(
+        self, source: Path, target: Path
+    ) -> Iterator[tuple[str | Path, int | None, str | Path, int | None]]:
+        """Two paths, which are often in the same folder."""
+        with self._reach(source) as (old, here):
+            if here is not None and source.parent == target.parent:
+                yield old, here, target.name, here
+                return
+            with self._reach(target) as (new, there):
+                yield old, here, new, there
 
 
 def make_folders(disk: Disk, folder: Path, mode: int = 0o755) -> list[Path]:

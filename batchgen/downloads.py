@@ -232,7 +232,7 @@ class _Transfer:
 
 def _bare(link: httpx.URL) -> str:
     """A link without its secrets: origin and path."""
-    return str(link.copy_with(query=None, fragment=None))
+    return str(link).partition("#")[0].partition("?")[0]
 
 
 def _next_hop(link: httpx.URL, location: str) -> httpx.URL:
