@@ -38,6 +38,7 @@ class Backlog:
         self._born: dict[str, float] = {}
         self._waiting: list[tuple[float, int, Download]] = []
         self._under_way: dict[str, float] = {}  # prediction -> when it was born
+        self._known: set[str] = set()  # those that wait or are under way
         self._order = count()
         self._rate = Rate()
         self._brought = 0
@@ -59,9 +60,15 @@ class Backlog:
         self._wake()
 
     async def put(self, step: Download) -> None:
-        """Let a download wait for its turn; wait with it while too many do."""
+        """Let a download wait for its turn; wait with it while too many do.
+
+        One that waits or is under way already is not brought twice.
+        """
         while len(self._waiting) >= _MOST:
             await self._changed.wait()
+        if step.prediction in self._known:
+            return
+        self._known.add(step.prediction)
         # Of unknown age is only what an earlier session began.
         born = self._born.get(step.prediction, 0.0)
         heapq.heappush(self._waiting, (born, next(self._order), step))
@@ -84,6 +91,7 @@ class Backlog:
     def done(self, step: Download, *, brought: bool) -> None:
         """One that was taken has ended; it is here, or it was given up."""
         self._under_way.pop(step.prediction, None)
+        self._known.discard(step.prediction)
         self._born.pop(step.prediction, None)
         self._brought += brought
         self._note()

@@ -25,6 +25,7 @@ class Feed:
         self._later: list[tuple[float, int, Task]] = []
         self._order = count()
         self._held: set[str] = set()
+        self._resting: set[str] = set()  # those in `_later`
         self._closed = False
         self._waiting: dict[anyio.Event, None] = {}
 
@@ -44,6 +45,7 @@ class Feed:
         """Let go of a task; with `again_in` it is due once more after these seconds."""
         self._held.discard(task.id)
         if again_in is not None:
+            self._resting.add(task.id)
             due = anyio.current_time() + again_in
             heapq.heappush(self._later, (due, next(self._order), task))
             self._wake()
@@ -76,12 +78,15 @@ class Feed:
         if self._closed:
             return None
         if self._later and self._later[0][0] <= anyio.current_time():
-            return heapq.heappop(self._later)[2]
+            task = heapq.heappop(self._later)[2]
+            self._resting.discard(task.id)
+            return task
         while self._fresh is not None:
-            task = next(self._fresh, self._fresh)
-            if isinstance(task, Task):
-                return task
-            if task is self._fresh:
+            drawn = next(self._fresh, self._fresh)
+            if isinstance(drawn, Task):
+                if drawn.id not in self._resting:
+                    return drawn
+            elif drawn is self._fresh:
                 self._fresh = None
             else:
                 await anyio.lowlevel.checkpoint()  # a long row of finished tasks

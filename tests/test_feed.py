@@ -106,6 +106,13 @@ async def test_nobody_takes_what_another_holds() -> None:
     assert await taken(feed, 2) == ["a", "b"]
 
 
+async def test_what_rests_is_not_drawn_meanwhile() -> None:
+    feed = Feed([A], iter([A, B]))
+    assert await taken(feed, 1) == ["a"]
+    feed.give_back(A, again_in=0.05)
+    assert await taken(feed, 2) == ["b", "a"]
+
+
 async def test_a_free_worker_waits_while_a_task_may_come_back() -> None:
     feed = Feed([], iter([A]))
     order: list[str] = []

@@ -187,6 +187,23 @@ async def test_no_more_are_handed_out_than_may_be_under_way() -> None:
 
 
 @pytest.mark.anyio
+async def test_what_is_being_brought_is_not_brought_twice() -> None:
+    waiting = backlog(at_once=2)
+    waiting.open()
+    await waiting.put(download("a"))
+    await waiting.put(download("a"))
+    step = await waiting.take()
+    assert step is not None
+    await waiting.put(download("a"))
+    waiting.done(step, brought=False)
+    await waiting.put(download("a"))  # it was given up, and is asked for anew
+    waiting.close()
+    found = await waiting.take()
+    assert found is not None
+    assert await waiting.take() is None
+
+
+@pytest.mark.anyio
 async def test_who_brings_too_many_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchgen.backlog._MOST", 2)
     waiting = backlog()

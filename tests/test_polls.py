@@ -20,7 +20,8 @@ from batchgen.plan import Await
 from batchgen.polls import Poll, Polls
 from batchgen.profile import WAVESPEED
 from campaign.provider import Provider
-from campaign.stage import MODEL, PROFILE, task_of
+from campaign.shoot import MODEL, task_of
+from campaign.stage import PROFILE
 from campaign.world import Machine
 
 FLOOR = WAVESPEED.poll_every

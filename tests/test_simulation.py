@@ -30,15 +30,14 @@ from campaign import crashes, failures
 from campaign.disk import SimulatedDisk
 from campaign.oracle import KEY
 from campaign.provider import BILLING, PRICE, Provider, Swarm
+from campaign.shoot import MODEL, task_of
 from campaign.simulate import explain, night, play, run, shrunk
 from campaign.stage import (
-    MODEL,
     PROFILE,
     Play,
     Scenario,
     deterministic,
     staged,
-    task_of,
 )
 from campaign.world import Machine
 

@@ -21,7 +21,8 @@ from batchgen.profile import Limits
 from .disk import IMAGES, Image, Twist
 from .oracle import Violation
 from .provider import PRICE
-from .stage import ABSENT, Play, Result, Scenario, staged, task_of
+from .shoot import task_of
+from .stage import ABSENT, Play, Result, Scenario, staged
 from .world import Fuse
 
 TASKS = 6

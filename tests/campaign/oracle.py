@@ -68,12 +68,24 @@ class Oracle:
                 "I1", self.begun <= intents, f"{self.begun} requests, {intents} intents"
             )
             return
+        self._known(body)
         group = group_of(body)
         self.requests[group] += 1
         sent, intents = self.requests[group], len(tries.get(group, ()))
         _law(
             "I1/I2", sent <= intents, f"{sent} requests for {intents} intents: {group}"
         )
+
+    def _known(self, body: dict[str, Any]) -> None:
+        """Nothing goes out but what the service gave us a name for."""
+        _law("wire", "sha256:" not in repr(body), f"a reference was sent: {body}")
+        images = {body["image"]} if "image" in body else set()
+        images |= set(body.get("element_refer_list", ()))
+        strange = images - self.provider.addresses
+        _law("wire", not strange, f"{strange} were never uploaded")
+        made = {one["element_id"] for one in body.get("element_list", ())}
+        strange = made - self.provider.elements
+        _law("wire", not strange, f"{strange} are no elements")
 
     def on_charge(self, row: Charge) -> None:
         """I4, I5, I6 at the moment of a charge."""
@@ -129,6 +141,7 @@ class Oracle:
             bound = max(task.price, dearest)
             short = story.cap is not None and story.committed + bound > story.cap
             fine = ended or stage == "uncertain" or (stage in MAY_REPEAT and short)
+            fine = fine or (stage == "not-sent" and _waits(task, story))
             _law("I18", fine, f"{task.slug} is left {stage}")
             _law("I18", not whole or task.id in story.saved, f"{task.slug}: no clip")
 
@@ -215,6 +228,16 @@ class Oracle:
                 fine = fine or (one.after == "completed" and self.again)
                 fine = fine and (one.after != "uncertain" or self.repeats_in_doubt)
                 _law("I3", fine, f"{task} was bought again after {one.after}")
+
+
+def _waits(task: Task, story: Story) -> bool:
+    """Whether an element that a clip shows is neither there nor given up."""
+    for maker in (ref[7:39] for ref in task.elements):
+        row = story.tries.get(maker, [])
+        failed = bool(row) and row[-1].stage == "failed"
+        if not (failed or maker in story.saved or maker in story.given_up):
+            return True
+    return False
 
 
 def _by_group(story: Story) -> dict[str, list[Any]]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from batchgen.profile import Limits
 
 from .provider import PRICE
-from .stage import ABSENT, Play, Result, Scenario, staged, task_of
+from .shoot import task_of
+from .stage import ABSENT, Play, Result, Scenario, staged
 from .world import Fuse
 
 

@@ -46,7 +46,6 @@ from batchgen.starts import continued
 from batchgen.state import Status
 from batchgen.stores import at_hand
 from batchgen.tally import Tally
-from batchgen.tasks import Task
 from batchgen.world import World
 
 from . import provider as service
@@ -55,9 +54,9 @@ from .disk import IMAGES, Died
 from .oracle import KEY, Oracle, Violation
 from .provider import PRICE, Provider, Swarm
 from .replay import Broken, Story, tell
+from .shoot import MODEL, pictured, task_of, with_element
 from .world import CONNECTIONS, DOWNLOADS, Fuse, Machine
 
-MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
 LONG = 4 * 3600.0
 PROFILE = replace(
     WAVESPEED,
@@ -84,6 +83,7 @@ FAULTS = (
     "crash", "power-loss", "disk-full", "clock-jump", "edit", "interrupt", "second",
     "interrupt-twice", "suspend", "foreign", "foreign-twin", "hidden-inputs",
     "retry-uncertain", "again", "session-cap", "deadline", "breaker", "paste", "tamper",
+    "pictures", "element", "upload-refused",
 )  # fmt: skip
 EVENTS = (
     "disk-full", "clock-jump", "interrupt", "second", "foreign-twin",
@@ -96,7 +96,10 @@ LEAVING = 400.0  # a second signal waits for submissions, which have limits of t
 CRASHES = (1, 1, 1, 2, 2, 3, 5)
 ABSENT = Policy(retry=frozenset({"absent"}))
 BEYOND = {"wrong-id"}  # an id that lies proves nothing: only a person can settle it
-NO_CLIP = {"refused", "no-credit", "fails", "moderated", "vanishes", "hidden-inputs"}
+NO_CLIP = {
+    "refused", "no-credit", "fails", "moderated", "vanishes", "hidden-inputs",
+    "upload-refused",
+}  # fmt: skip
 
 
 class Quiet:
@@ -193,6 +196,10 @@ class Play:
         self.machine = Machine(root, self.swarm, self.provider, chance)
         self.folder = root / "outputs" / "run"
         self.tasks = [task_of(n % 3, n // 3 + 1) for n in range(chance.randint(1, 7))]
+        if "pictures" in scenario.rates:
+            self.tasks += pictured(root.parent / "pictures")
+        if "element" in scenario.rates:  # elements come first, as in every manifest
+            self.tasks = [*with_element(root.parent / "pictures"), *self.tasks]
         self.limits = Limits(chance.choice((1, 2, 4, 8)), chance.choice((None, 30)))
         self.policy = self._policy()
         self.cap = chance.choice((None, PRICE * (len(self.tasks) - 1), PRICE * 20))
@@ -288,16 +295,18 @@ class Play:
     def _edit(self) -> None:
         """A person changes the manifest, or the clock, between two sessions."""
         chance = self.chance
+        # Clips need their element: no manifest is whole without it.
+        clips = [n for n, task in enumerate(self.tasks) if task.kind == "clip"]
         if self.swarm.strikes("edit") or self.swarm.strikes("edit"):
             match chance.randrange(3):
-                case 0 if len(self.tasks) > 1:
-                    self.tasks.pop(chance.randrange(len(self.tasks)))
+                case 0 if len(clips) > 1:
+                    self.tasks.pop(chance.choice(clips))
                 case 1:
                     self.tasks.append(task_of(chance.randrange(5), 9))
                     ids = {task.id: task for task in self.tasks}
                     self.tasks = list(ids.values())
                 case _:
-                    n = chance.randrange(len(self.tasks))
+                    n = chance.choice(clips)
                     slug = f"renamed-{chance.randrange(100)}"
                     self.tasks[n] = replace(
                         self.tasks[n], slug=slug, output=f"{slug}.mp4"
@@ -439,8 +448,10 @@ class Play:
             case "second":
                 self._second_runner()
             case "foreign-twin":
-                body = dict(self.chance.choice(self.tasks).input)
-                self.provider.somebody_else(body, MODEL)
+                texts = [one for one in self.tasks if not (one.files or one.elements)]
+                if texts:
+                    body = dict(self.chance.choice(texts).input)
+                    self.provider.somebody_else(body, MODEL)
             case _:
                 raise AssertionError(name)
 
@@ -470,7 +481,8 @@ class Play:
                 journal.machine = self.machine
                 self._inside = True
                 tally = Tally.of(journal.records)
-                tally.want(task.id for task in tasks)
+                elements = [task.id for task in tasks if task.kind == "element"]
+                tally.want((task.id for task in tasks), elements)
                 check_endpoint(tally, account)
                 await self._tidy(journal, tally, world)
                 missing = list(self._missing(tally))
@@ -536,25 +548,6 @@ def _ending(runner: Runner, tally: Tally) -> Any:
     return exit_code(tally.counts, stop.reason if stop else None)
 
 
-def task_of(prompt: int, take: int) -> Task:
-    """One clip; takes of one prompt have equal bodies."""
-    body = {"prompt": f"boat {prompt}", "duration": 3}
-    model = catalog().find(MODEL)
-    assert model is not None
-    slug = f"boat-{prompt}-{take}"
-    return Task(
-        id=model.identity(body, take)[:32],
-        slug=slug,
-        model=MODEL,
-        input=body,
-        take=take,
-        price=PRICE,
-        seconds=3,
-        labels={},
-        output=f"{slug}.mp4",
-    )
-
-
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Trio's scheduler with dice of ours."""
@@ -576,8 +569,11 @@ def staged(seed: int, make: Callable[[Path], Play]) -> Result:
     with tempfile.TemporaryDirectory(dir=_memory(), prefix="batchgen-") as folder:
         kept: list[Play] = []
 
+        root = Path(folder, "machine")
+        root.mkdir()
+
         async def main() -> Result:
-            kept.append(make(Path(folder)))
+            kept.append(make(root))
             return await kept[0].perform()
 
         with deterministic(seed):

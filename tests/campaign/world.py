@@ -262,7 +262,8 @@ class Connection(httpcore.AsyncNetworkStream):
             await machine.pause(0)
             return
         method, path = head.split(b" ", 2)[:2]
-        value = json.loads(body) if body else {}
+        binary = b"/media/upload/binary " in head
+        value = json.loads(body) if body and not binary else {}
         if _is_submission(head):
             machine.on_request(value)
         self._sent = b""
@@ -367,7 +368,10 @@ def _part(
 
 
 def _is_submission(head: bytes) -> bool:
-    reads = (b"predictions", b"billings/search", b"model/price", b"model/pricing")
+    reads = (
+        b"predictions", b"billings/search", b"model/price", b"model/pricing",
+        b"media/uploads", b"media/upload/binary",
+    )  # fmt: skip
     return head.startswith(b"POST ") and not any(
         head.startswith(b"POST /api/v3/%b " % read) for read in reads
     )
