@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from heapq import heappush, heapreplace
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,8 @@ class Service:
                 raise AssertionError(f"nobody asks for {name}")
 
     def _submit(self, body: dict[str, Any]) -> dict[str, Any]:
-        name = f"p{len(self.ends):06d}"
         number = int(body["prompt"].rpartition(" ")[2])
+        name = f"p{number:06d}"
         self.ends[name] = anyio.current_time() + self.latencies[number]
         row = {
             "id": name,
@@ -242,9 +243,8 @@ def clip(number: int) -> Task:
     )
 
 
-async def run(night: Night, folder: Path) -> tuple[float, float]:
-    """Seconds of a whole session, and reads for each clip."""
-    service = Service(night.latencies())
+async def run(service: Service, night: Night, folder: Path) -> float:
+    """Seconds of a whole session."""
     world = World(
         now=now,
         awake=anyio.current_time,
@@ -260,7 +260,7 @@ async def run(night: Night, folder: Path) -> tuple[float, float]:
     async with connected(account, (night.reads, 1.0), world) as client:
         await first_contact(client, account, print)
         with Journal.open(folder / "run", world) as journal:
-            tally = Tally()
+            tally = Tally.of(journal.records)
             tally.want(task.id for task in tasks)
             terms = Terms(Policy(sidecars=False), night.limits, None, "digest")
             session = Session(
@@ -270,7 +270,7 @@ async def run(night: Night, folder: Path) -> tuple[float, float]:
             await session.run(lambda: tasks, [], catalog(), lambda _: (0, "done"))
     if tally.counts["done"] != night.clips:
         raise AssertionError(f"it ended with {tally.counts}")
-    return anyio.current_time() - began, service.reads / night.clips
+    return anyio.current_time() - began
 
 
 def on_a_clock_that_jumps(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -299,8 +299,11 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         rate = (
             f"{night.limits.starts} starts/min" if night.limits.starts else "no limit"
         )
+        service = Service(night.latencies())
         with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-            ours, looks = on_a_clock_that_jumps(lambda: run(night, Path(folder)))  # noqa: B023
+            work = partial(run, service, night, Path(folder))
+            ours = on_a_clock_that_jumps(work)
+        looks = service.reads / night.clips
         yield Figure(
             "P1",
             f"{night.clips:,} clips, {night.limits.concurrency:,} slots, {rate}, "

@@ -1,6 +1,7 @@
 """When a prediction is looked at: rarely before it can end, often while it may."""
 
 import random
+from functools import partial
 from heapq import heappop, heappush
 from itertools import pairwise
 from math import exp, inf
@@ -18,7 +19,8 @@ from batchgen.events import PredictionCompleted
 from batchgen.fetcher import Fetcher
 from batchgen.plan import Await
 from batchgen.polls import Poll, Polls
-from batchgen.profile import WAVESPEED
+from batchgen.profile import WAVESPEED, Limits
+from benchmarks.makespan import Night, Service, on_a_clock_that_jumps, run
 from campaign.provider import Provider
 from campaign.shoot import MODEL, task_of
 from campaign.stage import PROFILE
@@ -213,3 +215,33 @@ def test_a_clip_of_an_earlier_session_has_the_age_that_the_service_tells(
         assert 90 < before < after < 110
 
     on_a_machine({}, tmp_path, work)
+
+
+class Watched(Service):
+    """A service that notes how old each prediction is when it is looked at."""
+
+    def __init__(self, latencies: list[float]) -> None:
+        super().__init__(latencies)
+        self.born: dict[str, float] = {}
+        self.ages: list[float] = []
+
+    def answer(self, head: bytes, body: Any) -> tuple[float, Any]:
+        seconds, value = super().answer(head, body)
+        if value.get("status") == "created":
+            self.born[value["id"]] = anyio.current_time() + seconds
+        elif "status" in value:
+            age = anyio.current_time() - self.born[value["id"]]
+            self.ages.append(age)
+        return seconds, value
+
+
+def test_a_session_knows_what_earlier_ones_of_its_run_saw(tmp_path: Path) -> None:
+    def session(clips: int) -> float:
+        """Buy what there is not yet; how old the youngest was that was looked at."""
+        night = Night(clips, Limits(30, None), 50)
+        service = Watched(night.latencies())
+        on_a_clock_that_jumps(partial(run, service, night, tmp_path))
+        return min(service.ages)
+
+    assert session(12) < 30
+    assert session(15) > 40
