@@ -11,13 +11,10 @@ from pathlib import PurePosixPath
 from msgspec.structs import replace
 
 from batchgen.events import Move, OutputsMoved, SavedFile, TaskPlanned
-from batchgen.names import numbered, with_hash
+from batchgen.names import FLAGGED, PREVIOUS, numbered, with_hash
 from batchgen.state import Status, TaskState
 from batchgen.stores import Store
 from batchgen.tasks import Task
-
-PREVIOUS = "_previous"
-FLAGGED = "_flagged"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ import unicodedata
 from hashlib import sha256
 from pathlib import PurePosixPath
 
+PREVIOUS, FLAGGED = "_previous", "_flagged"
+"""Folders beside the clips: of those that were replaced, and of those set apart."""
+
 LONGEST = 120
 LONGEST_ID = 80
 LONGEST_DEVICE = 4  # of what Windows keeps for itself: con, com1

@@ -27,7 +27,8 @@ from batchgen.events import (
 )
 from batchgen.fetcher import Fetcher
 from batchgen.images import kind_of
-from batchgen.moves import FLAGGED, Relocation, carry_out, homeward, retired
+from batchgen.moves import Relocation, carry_out, homeward, retired
+from batchgen.names import FLAGGED
 from batchgen.plan import Abandon, Await, Download, Step, Submit
 from batchgen.profile import Profile
 from batchgen.stores import at_hand

@@ -18,7 +18,7 @@ from batchgen.images import Album
 from batchgen.manifest import Manifest, load
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import Micros
-from batchgen.moves import PREVIOUS
+from batchgen.names import PREVIOUS
 from batchgen.plan import Plan, Policy, Retry, change_of
 from batchgen.readers.nodes import Origin
 from batchgen.records import Record

@@ -10,7 +10,7 @@ import click
 
 from batchgen import posters
 from batchgen import report as reports
-from batchgen.cli import results, settings, split
+from batchgen.cli import results, settings
 from batchgen.cli.exits import answer
 from batchgen.cli.status import folders_of, runs, summary
 from batchgen.errors import UsageError
@@ -41,7 +41,7 @@ def report(
             one.tasks,
             one.tally,
             results.remembered_sheet(one.folder, one.tasks),
-            split.remembered(
+            results.left_places(
                 one.folder, sum(task.kind == "clip" for task in one.tasks)
             ),
         )

@@ -1,6 +1,7 @@
 """What a run leaves beside its clips: a summary, a sheet, a page."""
 
 import csv
+import json
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +19,13 @@ from batchgen.events import SavedFile
 from batchgen.manifest import Manifest
 from batchgen.models import catalog
 from batchgen.readers.csv import Table
+from batchgen.shards import Shard
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import World
 
 PAGE, SHEET, SUMMARY = "report.html", "results.csv", "summary.json"
+PLACES, _PLACES_SCHEMA = "shard.json", "batchgen.shard/1"
 MOST_CLIPS = 20_000
 """A page of more is slow to open; the sheet has them all."""
 _MOST_PICTURES = 2_000
@@ -194,6 +197,32 @@ def remembered_sheet(folder: Path, tasks: Sequence[Task]) -> report.Sheet | None
         text = (folder / SHEET).read_text(encoding="utf-8")
         return report.kept_columns(text, tasks)
     except (OSError, ValueError, csv.Error):
+        return None
+
+
+def leave_places(folder: Path, shard: Shard | None, places: Sequence[int]) -> None:
+    """Leave where this shard's clips stand in the whole run, for a joined sheet.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    if shard is not None:
+        document = {
+            "schema": _PLACES_SCHEMA,
+            "shard": str(shard),
+            "places": list(places),
+        }
+        publish(folder / PLACES, json.dumps(document) + "\n")
+
+
+def left_places(folder: Path, clips: int) -> list[int] | None:
+    """The same, read again; None if it does not fit so many clips."""
+    try:
+        found = json.loads((folder / PLACES).read_text(encoding="utf-8"))
+        places = found["places"] if found["schema"] == _PLACES_SCHEMA else []
+        whole = all(type(one) is int for one in places)
+        return places if whole and len(places) == clips else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

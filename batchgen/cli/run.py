@@ -57,6 +57,7 @@ from batchgen.events import OutputsMissing, TaskPlanned
 from batchgen.findings import render
 from batchgen.journal import NAME, Journal
 from batchgen.money import Micros, dollars, round_up
+from batchgen.names import FLAGGED, PREVIOUS
 from batchgen.plan import Retry
 from batchgen.profile import Limits, profile_for, profile_of
 from batchgen.progress import observers
@@ -294,7 +295,7 @@ class _Run:
         }:
             for link in links:
                 top, *rest = link.parts
-                apart = top in (moves.FLAGGED, moves.PREVIOUS)
+                apart = top in (FLAGGED, PREVIOUS)
                 below = PurePosixPath(*rest) if apart else PurePosixPath(link)
                 if folder.is_relative_to(below):
                     raise StoreError(
@@ -380,7 +381,7 @@ class _Run:
                 text = "".join(f"{line}\n" for line in lines(self._order))
                 results.publish(self._order.folder / "tasks.jsonl", text)
                 shard = self._order.flags.shard
-                split.remember(self._order.folder, shard, self._order.places)
+                results.leave_places(self._order.folder, shard, self._order.places)
                 wishes, folder = self._wishes, self._order.folder
                 async with engine.opened(
                     wishes.engine, wishes.scheduler, folder, observer.notice

@@ -1,12 +1,10 @@
 """A run and its shards on this disk: who is beside whom, and whose is what."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from batchgen import journal
-from batchgen.cli import results
 from batchgen.disk import Disk
 from batchgen.errors import JournalError, StoreError, UsageError
 from batchgen.models import Catalog
@@ -17,7 +15,6 @@ from batchgen.tally import Tally
 from batchgen.task import Task
 
 _NOBODY: frozenset[int] = frozenset()
-_PLACES, _SCHEMA = "shard.json", "batchgen.shard/1"
 
 
 class Cut:
@@ -165,28 +162,6 @@ def _busy(folder: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def remember(folder: Path, shard: Shard | None, places: Sequence[int]) -> None:
-    """Leave where this shard's clips stand in the whole run, for a joined sheet.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    if shard is not None:
-        document = {"schema": _SCHEMA, "shard": str(shard), "places": list(places)}
-        results.publish(folder / _PLACES, json.dumps(document) + "\n")
-
-
-def remembered(folder: Path, clips: int) -> list[int] | None:
-    """The same, read again; None if it does not fit so many clips."""
-    try:
-        found = json.loads((folder / _PLACES).read_text(encoding="utf-8"))
-        places = found["places"] if found["schema"] == _SCHEMA else []
-        whole = all(type(one) is int for one in places)
-        return places if whole and len(places) == clips else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
 
 
 def short_of(
