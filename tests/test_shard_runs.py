@@ -91,6 +91,8 @@ def test_shards_are_told_of_and_reported_on_together(
     manifest = story.manifest(prompts, "budget: 40")
     for number in (2, 1):
         assert batch("run", str(manifest), "--shard", f"{number}/3")[0] == 0
+        lacks = ("1/3, 3/3", "3/3")[number == 1]
+        assert f"not here   {lacks}: not begun" in batch("status", manifest.stem)[1]
     here = [folder(story, manifest, f"{number}/3") for number in (1, 2)]
     bought = len(story.till("joint "))
 

@@ -26,6 +26,7 @@ from batchgen.profile import WAVESPEED
 from batchgen.records import Record, undisturbed
 from batchgen.rows import model_of
 from batchgen.selector import selector
+from batchgen.shards import told
 from batchgen.state import TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
@@ -61,7 +62,7 @@ def status(
     listed = bool(select) or (verbose and not quiet)
     if watch and not as_json:
         return _watched(folders, select, listed=listed)
-    if len(folders) == 1:
+    if len(folders) == 1 and (listed or not _is_part(names[0], folders)):
         whole = _whole(folders[0], select)
         said = report.to_json(whole) if as_json else _text(whole, listed=listed)
     else:
@@ -72,6 +73,11 @@ def status(
     else:
         say(said, nl=False)
     return 0
+
+
+def _is_part(name: str, folders: Sequence[Path]) -> bool:
+    """Whether a run was asked for of which not every shard is here."""
+    return told(Path(name).name) is None and bool(split.missing(folders))
 
 
 def _joined(folders: Sequence[Path], found: Sequence[report.Status]) -> str:
