@@ -176,10 +176,16 @@ class Oracle:
     # One law each.
 
     def _once(self, story: Story, group: str) -> None:
-        """As many clips as tasks, and those that somebody knowingly asked for twice."""
+        """As many clips as tasks, and those that somebody knowingly asked for twice.
+
+        Where A7 is broken, somebody's failed clip may have been taken for ours, which
+        is bought again then.
+        """
         good = [r for r in self._charges(group) if not r.failed]
         tries = _by_group(story).get(group, [])
         repeats = sum(one.after in ("uncertain", "completed") for one in tries)
+        theirs = {r.id for r in self.provider.ledger if not r.ours and r.failed}
+        repeats += sum(one.prediction in theirs for one in tries)
         most = len(self.known.get(group, ())) + repeats
         ids = [row.id for row in good]
         _law("I4", len(good) <= most, f"{ids} for {most} tasks: {group}")
