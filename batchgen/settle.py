@@ -198,7 +198,7 @@ class Settlement:
             and doubt in soon
             and not doubt.taken
             and self._still_listed(doubt)
-            and await self._shows_ours(doubt.model)
+            and await self._shows_ours(doubt)
         ]
         for doubt in absent:
             await self._recorder.write(self._absence(doubt))
@@ -377,13 +377,14 @@ class Settlement:
             return None
         return self.fingerprint(row.model, row.inputs)
 
-    async def _shows_ours(self, model: str) -> bool:
+    async def _shows_ours(self, doubt: Doubt) -> bool:
         """Whether the history shows what it must: else its silence proves nothing.
 
         A listing that spells the model in another way, or that this key may not see,
         would be empty for ever. Of what we know to be ours it must show something;
-        where nothing is known, anything of that model.
+        where nothing is known, anything of that model, or what else was bought then.
         """
+        model = doubt.model
         ours = {
             state.prediction
             for state in self._tally.states.values()
@@ -398,7 +399,7 @@ class Settlement:
             except Unavailable:
                 return False
             shown = {row.id for row in newest if row.inputs}
-        if _some(shown, ours):
+        if _some(shown, ours) or (not ours and await self._shows_all(doubt)):
             return True
         if model not in self._mute:
             self._mute.add(model)
@@ -409,6 +410,24 @@ class Settlement:
                 f"`batchgen resolve {self._recorder.folder.name} TASK` settles it"
             )
         return False
+
+    async def _shows_all(self, doubt: Doubt) -> bool:
+        """Whether the history of all models shows ours in that time, and no stranger.
+
+        One whose model no task of ours has may be ours by another spelling.
+        """
+        wide = timedelta(seconds=self._profile.window_before)
+        late = timedelta(seconds=self._profile.accept_settle)
+        try:
+            rows = await self._history("", doubt.since - wide, doubt.until + late)
+        except Unavailable:
+            return False
+        plans = [state.planned for state in self._tally.states.values()]
+        models = {planned.model for planned in plans if planned}
+        owned = self._tally.owned
+        if any(row.id not in owned and row.model not in models for row in rows):
+            return False
+        return any(row.id in owned and row.inputs for row in rows)
 
     def _still_listed(self, doubt: Doubt) -> bool:
         """Whether the history would still show it; what is forgotten is not absent."""

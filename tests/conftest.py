@@ -25,6 +25,7 @@ from batchgen.models import catalog
 from batchgen.money import usd
 from batchgen.plan import Policy
 from batchgen.profile import SANDBOX, Limits
+from batchgen.recorder import Nobody
 from batchgen.records import Record
 from batchgen.report import exit_code
 from batchgen.runner import Runner
@@ -58,27 +59,15 @@ FAST = replace(
 )
 
 
-class Silent:
+class Silent(Nobody):
     """An observer that keeps what it is told and prints nothing."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
 
-    def event(self, event: object, tally: Tally) -> None:
-        """Nothing."""
-
     def notice(self, text: str) -> None:
         """Keep it."""
         self.notices.append(text)
-
-    def received(self, count: int) -> None:
-        """Nothing."""
-
-    def alive(self, tally: Tally) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)

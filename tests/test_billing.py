@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 from msgspec.structs import replace
-from test_reconcile import LOST, Quiet, row
+from test_reconcile import LOST, row
 from test_strays import TASK, opened
 
 from batchgen.audit import Orphan, orphans, spans
@@ -30,7 +30,7 @@ from batchgen.journal import Journal
 from batchgen.listings import Bill
 from batchgen.pace import Pace
 from batchgen.profile import Limits
-from batchgen.recorder import Recorder
+from batchgen.recorder import Nobody, Recorder
 from batchgen.records import Record
 from batchgen.tally import Tally
 from batchgen.world import World
@@ -160,7 +160,7 @@ async def test_a_charge_in_two_rows_is_summed_when_the_second_comes_late(
         "http://127.0.0.1:9", "k", pace=pace, now=World().now
     ) as client:
         with Journal.open(tmp_path, World()) as journal:
-            recorder = Recorder(journal, Tally(), Quiet())
+            recorder = Recorder(journal, Tally(), Nobody())
             for event in (planned, started, accepted):
                 await recorder.write(event)
             billing = Billing(recorder, client, lambda why, _: stops.append(why))
@@ -239,7 +239,7 @@ async def test_a_charge_below_its_bound_counts_once_the_clip_is_there(
         "http://127.0.0.1:9", "k", pace=pace, now=World().now
     ) as client:
         with Journal.open(tmp_path, World()) as journal:
-            recorder = Recorder(journal, Tally(), Quiet())
+            recorder = Recorder(journal, Tally(), Nobody())
             for event in (planned, started, accepted, done):
                 await recorder.write(event)
             client.shown = 60

@@ -28,7 +28,7 @@ from batchgen.tally import Tally
 from batchgen.world import World
 from campaign.oracle import KEY
 from campaign.provider import Provider, Swarm
-from campaign.stage import PROFILE
+from campaign.scenario import PROFILE
 from campaign.world import Machine
 from conftest import Story
 

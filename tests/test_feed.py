@@ -43,6 +43,7 @@ from batchgen.settle import Settlement
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import Patience, World
+from conftest import Silent
 
 pytestmark = pytest.mark.anyio
 
@@ -282,24 +283,6 @@ async def test_a_worker_waiting_for_a_distant_retry_is_released_by_closing() -> 
 PROFILE = replace(SANDBOX, backoff_first=0.001)
 
 
-class Quiet:
-    """An observer that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-
-    def event(self, event: Event, tally: Tally) -> None: ...
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-    def received(self, count: int) -> None: ...
-
-    def alive(self, tally: Tally) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Engine(Local):
     """Everything succeeds at once; `steps` is what was asked of it."""
 
@@ -374,7 +357,7 @@ async def house(
     world: World | None = None,
 ) -> AsyncIterator[House]:
     world = world or World(disk=disk or Disk())
-    quiet = Quiet()
+    quiet = Silent()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             Client.connect("http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now)

@@ -22,8 +22,8 @@ from batchgen.polls import Poll, Polls
 from batchgen.profile import WAVESPEED, Limits
 from benchmarks.makespan import Night, Service, on_a_clock_that_jumps, run
 from campaign.provider import Provider
+from campaign.scenario import PROFILE
 from campaign.shoot import MODEL, task_of
-from campaign.stage import PROFILE
 from campaign.world import Machine
 
 FLOOR = WAVESPEED.poll_every

@@ -30,7 +30,7 @@ from batchgen.pace import Pace
 from batchgen.plan import Policy, Retry
 from batchgen.profile import SANDBOX, WAVESPEED, Profile
 from batchgen.reconcile import Doubt, Verdict, judge, scan
-from batchgen.recorder import Recorder
+from batchgen.recorder import Nobody, Recorder
 from batchgen.settle import Settlement, left_open
 from batchgen.tally import Tally
 from batchgen.world import World, iso
@@ -337,22 +337,8 @@ class Account(Client):
         return [
             row
             for row, created in dated
-            if row.model == model and created and since <= created <= until
+            if model in (row.model, "") and created and since <= created <= until
         ]
-
-
-class Quiet:
-    """An observer that hears nothing."""
-
-    def event(self, event: Event, tally: Tally) -> None: ...
-
-    def notice(self, text: str) -> None: ...
-
-    def received(self, count: int) -> None: ...
-
-    def alive(self, tally: Tally) -> None: ...
-
-    def close(self) -> None: ...
 
 
 TASK = "a" * 32
@@ -413,7 +399,7 @@ async def settled(  # noqa: PLR0913 - what a history and a journal may hold, by 
         client.rows, client.looks = (*rows, *others), looks
         client.clock.offset = offset
         with Journal.open(folder, world) as journal:
-            recorder = Recorder(journal, Tally(), Quiet())
+            recorder = Recorder(journal, Tally(), Nobody())
             for event in events:
                 await recorder.write(event)
             settlement = Settlement(
@@ -467,6 +453,35 @@ async def test_a_history_that_never_showed_anything_proves_nothing(
     assert await settled(tmp_path / "a", others=()) == []
     assert await settled(tmp_path / "b", others=(old,)) == []
     assert await settled(tmp_path / "c", others=(STRANGER,)) == ["AttemptAbsent"]
+
+
+BESIDE = (
+    structs.replace(OURS[0], model="acme/element"),
+    *OURS[1:],
+)
+"""A task of another model that was bought and is known."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ((row("p", 0.5, DOG, "acme/element"),), ["AttemptAbsent"]),
+        ((row("p", -3600, DOG, "acme/element"),), []),  # not in that time
+        ((row("p", 0.5, None, "acme/element"),), []),
+        (
+            # This may be the lost one, under another name of its model.
+            (row("p", 0.5, DOG, "acme/element"), row("q", 0.5, CAT, "acme-video")),
+            [],
+        ),
+    ],
+    ids=["all", "another time", "hidden", "a stranger"],
+)
+async def test_the_first_of_a_model_is_absent_where_all_else_is_shown(
+    tmp_path: Path, rows: tuple[Prediction, ...], found: list[str]
+) -> None:
+    events = (*BESIDE, *LOST)
+    assert await settled(tmp_path, *rows, events=events, others=()) == found
 
 
 @pytest.mark.anyio

@@ -30,15 +30,11 @@ from campaign import crashes, failures
 from campaign.disk import SimulatedDisk
 from campaign.oracle import KEY
 from campaign.provider import BILLING, PRICE, Provider, Swarm
+from campaign.scenario import PROFILE, Scenario
 from campaign.shoot import MODEL, task_of
 from campaign.simulate import explain, night, play, run, shrunk
-from campaign.stage import (
-    PROFILE,
-    Play,
-    Scenario,
-    deterministic,
-    staged,
-)
+from campaign.stage import Play
+from campaign.theatre import deterministic, staged
 from campaign.world import Machine
 
 SEEDS = 8

@@ -21,8 +21,10 @@ from batchgen.profile import Limits
 from .disk import IMAGES, Image, Twist
 from .oracle import Violation
 from .provider import PRICE
+from .scenario import ABSENT, Result, Scenario
 from .shoot import task_of
-from .stage import ABSENT, Play, Result, Scenario, staged
+from .stage import Play
+from .theatre import staged
 from .world import Fuse
 
 TASKS = 6

@@ -19,7 +19,8 @@ from pathlib import Path
 from .crashes import SEED, TASKS, Drill, calls
 from .disk import Twist
 from .oracle import Violation
-from .stage import Result, staged
+from .scenario import Result
+from .theatre import staged
 from .world import Fuse
 
 KINDS = (

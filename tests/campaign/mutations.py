@@ -333,9 +333,37 @@ MUTATIONS = (
     Mutation(
         "a blind listing proves absence",
         "settle.py",
-        "            and await self._shows_ours(doubt.model)\n",
+        "            and await self._shows_ours(doubt)\n",
         "",
         RECONCILE,
+    ),
+    Mutation(
+        "a silent listing proves absence",
+        "settle.py",
+        "(not ours and await self._shows_all(doubt))",
+        "not ours",
+        "tests/test_reconcile.py",
+    ),
+    Mutation(
+        "a second charge is not looked for",
+        "billing.py",
+        "_LOOKS = 2",
+        "_LOOKS = 1",
+        "tests/test_billing.py",
+    ),
+    Mutation(
+        "sleep is not counted when the clock is set",
+        "servicetime.py",
+        "seconds=self._awake() - self._anchored",
+        "seconds=anyio.current_time() - self._anchor[1]",
+        "tests/test_clocks.py",
+    ),
+    Mutation(
+        "half a mark is enough",
+        "statefile.py",
+        "done += count",
+        "break",
+        "tests/test_journal.py",
     ),
     Mutation(
         "shared candidates",

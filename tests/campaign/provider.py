@@ -339,11 +339,12 @@ class Provider:
         since = datetime.fromisoformat(asked["created_after"])
         until = datetime.fromisoformat(asked["created_before"])
         if self.swarm.strikes("list-drift"):
-            self.somebody_else({"prompt": "drift", "duration": 3}, asked["model"])
+            stranger = {"prompt": "drift", "duration": 3}
+            self.somebody_else(stranger, asked.get("model", "acme/video"))
         rows = [
             row
             for row in sorted(self.ledger, key=lambda row: row.at, reverse=True)
-            if row.model == asked["model"]
+            if row.model == asked.get("model", row.model)
             and row.shown_at <= self.now()
             and since <= self.clock(row.at) <= until
         ]

@@ -17,8 +17,10 @@ from pathlib import Path
 from batchgen.profile import Limits
 
 from .provider import PRICE
+from .scenario import ABSENT, Result, Scenario
 from .shoot import task_of
-from .stage import ABSENT, Play, Result, Scenario, staged
+from .stage import Play
+from .theatre import staged
 from .world import Fuse
 
 

@@ -5,19 +5,13 @@ the parts are the real ones.
 """
 
 import random
-import tempfile
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
-from trio._core import _run as scheduler
-from trio.testing import MockClock
 
 from batchgen import moves
 from batchgen.cli import checks
@@ -36,8 +30,8 @@ from batchgen.events import OutputsMissing
 from batchgen.journal import NAME, Journal
 from batchgen.models import catalog
 from batchgen.plan import Policy
-from batchgen.profile import WAVESPEED, Limits
-from batchgen.recorder import Recorder
+from batchgen.profile import Limits
+from batchgen.recorder import Nobody, Recorder
 from batchgen.repairs import judge, rescued, write_import
 from batchgen.report import exit_code
 from batchgen.runner import Runner
@@ -54,47 +48,20 @@ from .disk import IMAGES, Died
 from .oracle import KEY, Oracle, Violation
 from .provider import PRICE, Provider, Swarm
 from .replay import Broken, Story, tell
+from .scenario import ABSENT, PROFILE, Result, Scenario
 from .shoot import MODEL, pictured, task_of, with_element
-from .world import CONNECTIONS, DOWNLOADS, Fuse, Machine
+from .world import Fuse, Machine
 
 LONG = 4 * 3600.0
-PROFILE = replace(
-    WAVESPEED,
-    name="simulated",
-    accept_settle=service.ACCEPT_SETTLE,
-    list_settle=service.LIST_SETTLE,
-    window_before=30,
-    poll_first=1,
-    poll_every=1,
-    poll_longest=4,
-    patience=15,
-    endurance=300,
-    drop_grace=10,
-    settle_every=15,
-    billing_every=7,
-    rate_pause=3,
-    backoff_longest=8,
-    loopback=True,
-)
-FAULTS = (
-    *service.SUBMISSIONS, *service.READINGS, *service.LISTS, *service.OUTCOMES,
-    *service.BILLING, *CONNECTIONS, *DOWNLOADS, "list-lag", "read-404",
-    "write-error", "short-write",
-    "crash", "power-loss", "disk-full", "clock-jump", "edit", "interrupt", "second",
-    "interrupt-twice", "suspend", "foreign", "foreign-twin", "hidden-inputs",
-    "retry-uncertain", "again", "session-cap", "deadline", "breaker", "paste", "tamper",
-    "pictures", "element", "upload-refused",
-)  # fmt: skip
-EVENTS = (
-    "disk-full", "clock-jump", "interrupt", "second", "foreign-twin",
-    "interrupt-twice", "suspend",
-)  # fmt: skip
 JUMPS = (-34_560_000, -90_000, -3600, -5, -1, 1, 5, 3600, 34_560_000)  # 400 days
 SETTLES = 3600
 NIGHT = 8 * 3600.0
 LEAVING = 400.0  # a second signal waits for submissions, which have limits of their own
 CRASHES = (1, 1, 1, 2, 2, 3, 5)
-ABSENT = Policy(retry=frozenset({"absent"}))
+EVENTS = (
+    "disk-full", "clock-jump", "interrupt", "second", "foreign-twin",
+    "interrupt-twice", "suspend",
+)  # fmt: skip
 BEYOND = {"wrong-id"}  # an id that lies proves nothing: only a person can settle it
 NO_CLIP = {
     "refused", "no-credit", "fails", "moderated", "vanishes", "hidden-inputs",
@@ -102,27 +69,15 @@ NO_CLIP = {
 }  # fmt: skip
 
 
-class Quiet:
+class Quiet(Nobody):
     """An observer that keeps the last words."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
 
-    def event(self, event: object, tally: Tally) -> None:
-        """Nothing."""
-
     def notice(self, text: str) -> None:
         """Keep it."""
         self.notices.append(text)
-
-    def received(self, count: int) -> None:
-        """Nothing."""
-
-    def alive(self, tally: Tally) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 class Witnessed(Journal):
@@ -134,48 +89,6 @@ class Witnessed(Journal):
         """Remember what was promised."""
         await super().durable(n)
         self.machine.acknowledged = max(self.machine.acknowledged, n)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What a seed draws.
-
-    `rates` maps a fault to how often it strikes; the minimal scenario has none.
-    """
-
-    seed: int
-    rates: dict[str, float]
-
-    @classmethod
-    def of(cls, seed: int) -> "Scenario":
-        """A random subset of the faults with random rates."""
-        chance = random.Random(seed)  # noqa: S311 - reproducible
-        share = chance.choice((0.05, 0.15, 0.3, 0.6))
-        names = [name for name in FAULTS if chance.random() < share]
-        if chance.random() < 0.8:
-            names.append("crash")
-        rates = {name: chance.choice((0.05, 0.2, 0.5)) for name in names}
-        return cls(seed, rates)
-
-    def without(self, fault: str) -> "Scenario":
-        """The same without one fault."""
-        kept = {name: rate for name, rate in self.rates.items() if name != fault}
-        return Scenario(self.seed, kept)
-
-
-@dataclass
-class Result:
-    """What came of a scenario."""
-
-    seed: int
-    problem: str = ""
-    journal: bytes = b""
-    sessions: int = 0
-    crashes: int = 0
-    charges: int = 0
-    tasks: int = 0
-    hours: float = 0.0
-    trace: list[str] = field(default_factory=list)
 
 
 class Play:
@@ -546,58 +459,3 @@ class Play:
 def _ending(runner: Runner, tally: Tally) -> Any:
     stop = runner.stopped
     return exit_code(tally.counts, stop.reason if stop else None)
-
-
-@contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Trio's scheduler with dice of ours."""
-    before, state = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate()  # noqa: SLF001
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001
-    scheduler._r.seed(seed)  # noqa: SLF001
-    try:
-        with warnings.catch_warnings():
-            # Whoever dies leaves generators of httpx unfinished.
-            warnings.filterwarnings("ignore", "Async generator", ResourceWarning)
-            yield
-    finally:
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]  # noqa: SLF001
-        scheduler._r.setstate(state)  # noqa: SLF001
-
-
-def staged(seed: int, make: Callable[[Path], Play]) -> Result:
-    """Run a play on a machine of its own; its result, with what went wrong."""
-    with tempfile.TemporaryDirectory(dir=_memory(), prefix="batchgen-") as folder:
-        kept: list[Play] = []
-
-        root = Path(folder, "machine")
-        root.mkdir()
-
-        async def main() -> Result:
-            kept.append(make(root))
-            return await kept[0].perform()
-
-        with deterministic(seed):
-            try:
-                return anyio.run(
-                    main,
-                    backend="trio",
-                    backend_options={"clock": MockClock(autojump_threshold=0)},
-                )
-            except (Exception, Died) as error:  # noqa: BLE001 - it is a finding
-                return _broken(kept[0], kept[0].problem or error)
-
-
-def _broken(found: Play, error: BaseException) -> Result:
-    result = found.result
-    result.problem = str(error)
-    if not isinstance(error, Violation | Broken):
-        result.problem = "".join(traceback.format_exception(error))
-    path = found.folder / NAME
-    result.journal = path.read_bytes() if path.exists() else b""
-    result.trace += found.observer.notices
-    return result
-
-
-def _memory() -> str | None:
-    """A folder that is not on a platter, where there is one."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
