@@ -128,6 +128,7 @@ class Fetcher:
             if blank and empty <= _MOST_EMPTY_LOOKS:
                 await anyio.sleep(self._profile.poll_every)
             elif found.meaning == "waiting":
+                # One heap of timers for all would save 13 us of a read's 600 and more.
                 await anyio.sleep(self.polls.gap(poll, age))
             else:
                 self._accepted_at.pop(name, None)
