@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MARKER = ".batchgen"
 """An object beside the clips: that it can be put proves that clips can."""
 
+NOTHING = "Nothing was submitted."
+
 _ENDPOINTS = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL",
@@ -107,7 +109,7 @@ class ObjectStore:
             found = self._patiently(self._names, 1)
             self._patiently(self._prove, 1)
         except StoreError as error:
-            error.advice = f"Nothing was submitted. {error.advice}".strip()
+            error.advice = f"{NOTHING} {error.advice}".strip()
             raise
         return found
 

@@ -1,6 +1,7 @@
 """A bucket on this machine: a real S3 server over HTTP, in a process of its own."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -106,10 +107,10 @@ def serving(folder: Path, name: str = "clips") -> Iterator[Bucket]:
         server.wait()
 
 
-def puts(folder: Path) -> list[str]:
-    """Paths of all clips that were put so far and taken, in order."""
+def puts(folder: Path, status: int = 200) -> list[str]:
+    """Paths of all clips that were put so far and answered so, in order."""
     lines = (folder / "requests.log").read_text(errors="replace").splitlines()
-    asked = [line.partition('"')[2] for line in lines if " HTTP/1.1" in line]
-    plain = (line.replace("\x1b[0m", "") for line in asked)
-    words = [line.split() for line in plain if '" 200' in line]
-    return [w[1] for w in words if w[0].endswith("PUT") and w[1].endswith(".mp4")]
+    asked = (line.partition('"')[2] for line in lines if " HTTP/1.1" in line)
+    plain = (re.sub(r"\x1b\[[0-9;]*m", "", line) for line in asked)
+    words = [line.split() for line in plain if f'" {status}' in line]
+    return [w[1] for w in words if w[0] == "PUT" and w[1].endswith(".mp4")]

@@ -187,6 +187,50 @@ def test_the_secret_of_the_bucket_is_in_nothing_that_a_run_leaves_or_says(
     assert [form for form in forms(SECRET) for text in texts if form in text] == []
 
 
+@pytest.mark.slow
+def test_workers_of_a_cluster_put_clips_into_the_bucket(
+    story: Story, bucket: Bucket, place: Path
+) -> None:
+    pytest.importorskip("distributed")
+    manifest = story.manifest([f"many boat {n}" for n in range(4)], KEPT)
+    found = story.command("run", str(manifest), "--engine", "dask")
+    assert found.returncode == 0, found.stderr
+    assert len(whole(story, bucket, manifest)) == 4
+    assert local(story, manifest) == []
+    assert sum("many-boat" in path for path in puts(place)) == 4
+    pictures = story.folder(manifest) / "posters"
+    assert len(list(pictures.glob("*.jpg"))) == 1  # the clips are all alike
+
+
+@pytest.mark.slow
+def test_a_doctor_looks_at_the_bucket_of_a_manifest(
+    story: Story, bucket: Bucket
+) -> None:
+    manifest = story.manifest(["healthy boat"], KEPT)
+    found = story.command("doctor", str(manifest))
+    assert found.returncode == 0, found.stdout
+    assert "ok    store" in found.stdout
+    assert "overwrites none, and has 0" in found.stdout
+    assert mine(bucket, manifest) == []
+    absent = story.manifest(["healthy boat"], "output: {store: s3://not-there/x}")
+    found = story.command("doctor", str(absent), "--json")
+    assert found.returncode == 8
+    bad = [one for one in json.loads(found.stdout)["checks"] if one["level"] == "fail"]
+    assert [one["name"] for one in bad] == ["store"]
+    assert "no such bucket" in bad[0]["text"]
+
+
+def test_without_the_extra_nothing_is_bought(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "obstore.py").write_text("raise ImportError", encoding="utf-8")
+    story.environ["PYTHONPATH"] = str(tmp_path)
+    manifest = story.manifest(["extra boat"], KEPT)
+    found = story.command("run", str(manifest))
+    assert found.returncode == 2
+    assert "pip install 'batchgen[s3]'" in found.stderr
+    assert "Nothing was submitted" in found.stderr
+    assert story.till("extra ") == []
+
+
 # Death between any two steps
 
 
@@ -273,5 +317,7 @@ def brought_home(
     assert len(whole(story, bucket, manifest)) == 3
     paths = [path for path in puts(place) if f"{salt}-boat" in path]
     assert len(paths) == len(set(paths)) == 3
+    # What is there is known before it is downloaded and offered again.
+    assert [path for path in puts(place, 412) if f"{salt}-boat" in path] == []
     assert len(story.till(f"{salt} ")) == 3
     assert bucket.uploads() == 0

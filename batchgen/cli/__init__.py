@@ -299,9 +299,15 @@ def init(**flags: Any) -> int:
 
 
 @batchgen.command()
+@click.argument(
+    "manifest",
+    required=False,
+    metavar="[MANIFEST]",
+    type=click.Path(path_type=Path),
+)
 @_COMMON
 def doctor(**flags: Any) -> int:
-    """Check key, balance, clock, disk and extras before a night."""
+    """Check key, balance, clock, disk, bucket and extras before a night."""
     from batchgen.cli.doctor import doctor as command  # noqa: PLC0415 - heavy
 
     return command(**flags)

@@ -12,12 +12,13 @@ from zoneinfo import available_timezones
 import anyio
 
 from batchgen import terminal
-from batchgen.cli import exits, settings
+from batchgen.cli import exits, settings, stores
 from batchgen.cli.colour import say
+from batchgen.cli.order import Flags, place
 from batchgen.cli.session import Account, connected, first_contact
 from batchgen.cli.settings import Settings
 from batchgen.client import Client
-from batchgen.errors import ApiError, Unavailable
+from batchgen.errors import ApiError, BatchgenError, Unavailable
 from batchgen.models import DEFAULT_MODEL, catalog, published
 from batchgen.models.live import changes
 from batchgen.money import Micros, dollars
@@ -34,9 +35,15 @@ _EXTRAS = {
         ("av", "PIL"),
         "clips are not verified inside, previews are drawn by the page, slowly for 4K",
     ),
+    "s3": (("obstore",), "`output.store` cannot be a bucket"),
     "sandbox": (("starlette", "uvicorn"), "`--sandbox` cannot run"),
 }
-_CODES = {"key": (4, "key"), "network": (4, "network"), "disk": (8, "disk")}
+_CODES = {
+    "key": (4, "key"),
+    "network": (4, "network"),
+    "disk": (8, "disk"),
+    "store": (8, "disk"),
+}
 
 
 class Check(NamedTuple):
@@ -48,11 +55,15 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def doctor(*, as_json: bool, quiet: bool, verbose: bool) -> int:
-    """Look at everything, tell it, and end with 0 unless something is broken."""
+def doctor(*, manifest: Path | None, as_json: bool, quiet: bool, verbose: bool) -> int:
+    """Look at everything, tell it, and end with 0 unless something is broken.
+
+    Of a `manifest` that sends its clips to a bucket, the bucket too.
+    """
     del verbose  # it says all there is
     env = settings.read()
-    checks = [*_account(env), *_disk(env), *_machine(env)]
+    bucket = _store(env, manifest) if manifest else ()
+    checks = [*_account(env), *_disk(env), *bucket, *_machine(env)]
     failed = [check for check in checks if check.level == "fail"]
     code, reason = _CODES[failed[0].name] if failed else (0, "done")
     if as_json:
@@ -184,6 +195,23 @@ def _disk(env: Settings) -> Iterator[Check]:
 
 def _shown(folder: Path) -> str:
     return f"{folder}/" if folder.exists() else f"{folder}/ (made by the first run)"
+
+
+def _store(env: Settings, manifest: Path) -> Iterator[Check]:
+    """Whether the bucket of a manifest takes clips, and gives back what it has."""
+    address = stores.address_of(place(manifest, env, Flags()))
+    if not address:
+        yield Check("ok", "store", "the clips stay in the run's folder")
+        return
+    try:
+        there = stores.look(address, World())
+    except BatchgenError as error:
+        advice = error.advice.removeprefix(stores.NOTHING).strip()
+        yield Check("fail", "store", error.message, advice)
+        return
+    clips = sum(name.endswith(".mp4") for name in there)
+    text = f"{address} takes clips, overwrites none, and has {clips:,}"
+    yield Check("ok", "store", text)
 
 
 def _machine(env: Settings) -> Iterator[Check]:

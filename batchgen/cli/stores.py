@@ -5,10 +5,12 @@ from pathlib import Path
 
 from batchgen.cli.order import Order
 from batchgen.events import OutputsMissing, SavedFile
-from batchgen.objects import ObjectStore
+from batchgen.objects import NOTHING, ObjectStore
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.world import World
+
+__all__ = ["NOTHING", "address_of", "look", "missing"]
 
 
 def address_of(order: Order) -> str:
