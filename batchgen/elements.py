@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchgen.drafts import Draft
 from batchgen.findings import Finding, Mistake
 from batchgen.images import Album
-from batchgen.keys import ElementKeys, Written
 from batchgen.manifest import Manifest
 from batchgen.models import ELEMENTS_MODEL, Catalog, Model
 from batchgen.models.canonical import digest, plain
@@ -18,6 +17,9 @@ from batchgen.pictures import Hanging
 from batchgen.readers.nodes import Origin
 from batchgen.spelling import hint
 from batchgen.task import Task, is_ref
+
+if TYPE_CHECKING:
+    from batchgen.keys import ElementKeys, Written
 
 _KEYS = {"element_refer_list": "references", "tag_list": "tags"}
 
@@ -47,16 +49,16 @@ class Elements:
         if manifest.document is not None:
             self._define(manifest.written, Origin(manifest.document, ("elements",)))
 
-    def _define(self, written: Written, root: Origin) -> None:
+    def _define(self, written: "Written", root: Origin) -> None:
         for name, element in written.elements.items():
             origin = root / name
             self._origins[plain(name)] = origin
-            if isinstance(element, ElementKeys):
-                self._make(plain(name), element, origin)
-            else:
+            if isinstance(element, str):
                 self._ids[plain(name)] = element
+            else:
+                self._make(plain(name), element, origin)
 
-    def _make(self, name: str, element: ElementKeys, origin: Origin) -> None:
+    def _make(self, name: str, element: "ElementKeys", origin: Origin) -> None:
         fields: dict[str, Any] = {
             "name": name,
             "description": element.description,

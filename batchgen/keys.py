@@ -1,6 +1,5 @@
 """The keys of a manifest and their types."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from batchgen.given import NAME
 from batchgen.models import DEFAULT_MODEL
 from batchgen.scalars import (
     Bucket,
@@ -95,15 +95,6 @@ class PriceKeys(Keys):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a task the provider failed is bought again, and how long between."""
-
-    attempts: int = 1
-    backoff: float = 5.0
-    max_backoff: float = 300.0
-
-
 class RetryKeys(Keys):
     """Retries with their parts."""
 
@@ -116,7 +107,7 @@ class OutputKeys(Keys):
     """Names of the files."""
 
     name: str = Field(
-        "{{ slug }}.mp4",
+        NAME,
         description="Template of the file name: slug, id, hash, take, run, duration, "
         "aspect_ratio, axes, labels, and date: the day (UTC) of the start that "
         "planned the clip first.",
@@ -258,5 +249,5 @@ class Written(Keys):
     uncertain: Literal["hold", "rebuy-absent"] = Field(
         "hold", description="What to do with an attempt of unknown fate."
     )
-    output: Output = Field("{{ slug }}.mp4", description="Template of the file name.")
+    output: Output = Field(NAME, description="Template of the file name.")
     notify: list[NoticeKeys] = Field([], description="Whom to tell how it ended.")

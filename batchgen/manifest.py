@@ -3,28 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from batchgen import inspection, names, readers, wording
+from batchgen import inspection, names, readers
 from batchgen.deadline import Deadline
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Gathered, Place
-from batchgen.keys import (
-    BudgetKeys,
-    NoticeKeys,
-    OutputKeys,
-    Retry,
-    RetryKeys,
-    Written,
-)
+from batchgen.given import Output, Rate, Retry, Unwritten
 from batchgen.models import Catalog, Model, Price
 from batchgen.money import Micros
 from batchgen.outside import outside
 from batchgen.readers.csv import Row, Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Document
-from batchgen.scalars import Rate
 from batchgen.tables import Tables, opened
+
+if TYPE_CHECKING:
+    from batchgen.keys import NoticeKeys, Written
 
 __all__ = ["Manifest", "Rate", "Retry", "load"]
 
@@ -48,7 +43,7 @@ class Manifest:
     path: Path
     digest: str
     name: str
-    written: Written
+    written: "Written"
     document: Document | None = None
     rows: Table | Lines | None = None
     tables: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
@@ -82,14 +77,17 @@ class Manifest:
     def budget(self) -> Micros | None:
         """The cap for the whole life of the run."""
         found = self.written.budget
-        amount = found.total if isinstance(found, BudgetKeys) else found
-        return amount if isinstance(amount, int) else None
+        if found is None or isinstance(found, int):
+            return found
+        return found.total
 
     @property
     def session_budget(self) -> Micros | None:
         """The cap for one session."""
         found = self.written.budget
-        return found.session if isinstance(found, BudgetKeys) else None
+        if found is None or isinstance(found, int):
+            return None
+        return found.session
 
     @property
     def tier(self) -> str | None:
@@ -117,9 +115,9 @@ class Manifest:
     def retry(self) -> Retry:
         """Paid attempts per task, and the waits between."""
         found = self.written.retry
-        if isinstance(found, RetryKeys):
-            return Retry(found.attempts, found.backoff, found.max_backoff)
-        return Retry(attempts=found)
+        if isinstance(found, int):
+            return Retry(attempts=found)
+        return Retry(found.attempts, found.backoff, found.max_backoff)
 
     @property
     def deadline(self) -> Deadline | None:
@@ -138,7 +136,7 @@ class Manifest:
         return self.written.stop_after_failures
 
     @property
-    def notices(self) -> Sequence[NoticeKeys]:
+    def notices(self) -> "Sequence[NoticeKeys]":
         """Whom to tell how a run ended."""
         return self.written.notify
 
@@ -148,10 +146,19 @@ class Manifest:
         return self.written.uncertain
 
     @property
-    def output(self) -> OutputKeys:
+    def output(self) -> Output:
         """Names of the files."""
         found = self.written.output
-        return found if isinstance(found, OutputKeys) else OutputKeys(name=found)
+        if isinstance(found, str):
+            return Output(found)
+        return Output(
+            found.name,
+            found.ascii,
+            found.flagged,
+            found.sidecar,
+            found.store,
+            found.links,
+        )
 
 
 def load(
@@ -183,6 +190,8 @@ def load(
         known = ", ".join((*readers.DOCUMENTS, *readers.TABLES, ".jsonl"))
         message = f"{path}: a manifest ends in one of {known}"
         raise ManifestError([Finding(Place(str(path), 0, 0, 0), "format", message)])
+    from batchgen import wording  # noqa: PLC0415 - slow to import
+
     document, findings, digest = readers.document(path, environ, encoding)
     tables = Tables(path, encoding)
     if document is None:
@@ -218,12 +227,12 @@ def _load_rows(path: Path, encoding: str | None, model: Model | None) -> Manifes
     if isinstance(rows, Table) and rows.findings:
         raise ManifestError(rows.findings)
     name = "" if str(path) == "-" else names.folder(path.stem) or "run"
-    written = Written(model=model.id) if model else Written()
+    written = Unwritten(model.id) if model else Unwritten()
     return Manifest(
         path,
         readers.digest(rows.opened),
         name,
-        written,
+        cast("Written", written),
         rows=rows,
         rehearsed=model is not None,
     )

@@ -7,14 +7,17 @@ replaced gives up its name and goes to `_previous/`.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from batchgen.events import Move, OutputsMoved, SavedFile, TaskPlanned
 from batchgen.names import FLAGGED, PREVIOUS, numbered, with_hash
 from batchgen.state import Status, TaskState
-from batchgen.stores import Store
 from batchgen.tasks import Task
+
+if TYPE_CHECKING:  # it would load the downloads, and a plan moves nothing
+    from batchgen.stores import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def homeward(task: str, name: str, files: Iterable[SavedFile]) -> Relocation:
 
 
 def carry_out(
-    relocation: Relocation, stores: Mapping[str, Store]
+    relocation: Relocation, stores: "Mapping[str, Store]"
 ) -> OutputsMoved | None:
     """Move the files of one task; None if there was nothing left to move.
 

@@ -7,6 +7,7 @@ from typing import Any
 from batchgen import names
 from batchgen.drafts import Axis, Draft, Layer
 from batchgen.findings import Finding, Gathered, Mistake
+from batchgen.given import NAME
 from batchgen.manifest import Manifest
 from batchgen.models import Model
 from batchgen.readers import cells
@@ -21,7 +22,6 @@ _EXAMPLES = {
     "material": "matte stone-glaze ceramic",
     "tagline": "slow mornings, warm hands",
 }
-DEFAULT_OUTPUT = "{{ slug }}.mp4"
 _BRACES = re.compile(r"(?<!\{)\{[^{}\n]*[,|][^{}\n]*\}(?!\})")
 
 
@@ -105,7 +105,7 @@ class Rendering:
             found = names.path(draft.output)
             origin = draft.origin / "output"
             return found or _unsafe(origin, draft.output)
-        if keys.name == DEFAULT_OUTPUT:
+        if keys.name == NAME:
             return names.segment(slug, fold=keys.ascii, ending=".mp4")
         document = self._manifest.document
         origin = Origin(document, ("output",)) if document else draft.origin

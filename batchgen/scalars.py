@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -10,32 +9,11 @@ from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from batchgen import deadline, locations, names
+from batchgen.given import RATE, Rate, rate
 from batchgen.money import Micros, usd
 
-RATE = r"([1-9][0-9]{0,5}) ?/ ?(s|min|h)"
 LENGTH = r"[0-9]{1,6}(\.[0-9]{1,3})?(s|m|h)"
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _HOSTS_HERE = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many in so many seconds."""
-
-    count: int
-    seconds: float
-
-
-def rate(value: Any) -> Rate:
-    """Read `5/min`.
-
-    Raises:
-        ValueError: another shape.
-    """
-    found = re.fullmatch(RATE, value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"not a rate: {value}")
-    return Rate(int(found[1]), _SECONDS[found[2]])
 
 
 def _wrong(rule: str, message: str, **more: str) -> NoReturn:

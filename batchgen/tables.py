@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchgen import readers
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Mistake
-from batchgen.keys import From, Written
 from batchgen.models import Model
 from batchgen.readers.csv import Row, Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Document, Origin
 from batchgen.readers.sheets import Sheet
+
+if TYPE_CHECKING:
+    from batchgen.keys import From, Written
 
 _NAMED = re.compile(
     r"""^(?P<key>prompts)?.*?\bfrom:\s*["']?(?P<file>[^\s"',}#]{1,200}\.[ct]sv)\b""",
@@ -34,8 +36,10 @@ class Tables:
         self._folder = path.parent
         self._encoding = encoding
 
-    def read(self, written: Written, document: Document) -> None:
+    def read(self, written: "Written", document: Document) -> None:
         """Open all that a sound manifest names."""
+        from batchgen.keys import From  # noqa: PLC0415 - slow to import
+
         if isinstance(written.prompts, From):
             origin = Origin(document, ("prompts", "from"))
             self.prompts = self._rows(written.prompts.file, origin, lines=True)
@@ -79,7 +83,7 @@ class Tables:
             except ManifestError as error:
                 self.findings += error.findings
 
-    def _axis(self, name: str, axis: From, origin: Origin) -> None:
+    def _axis(self, name: str, axis: "From", origin: Origin) -> None:
         table = self._rows(axis.file, origin, lines=False)
         if not isinstance(table, Table):
             return
@@ -151,7 +155,9 @@ def _placed(row: Row, mistakes: Iterable[Mistake]) -> Iterator[Finding]:
         yield Origin(row, first).finding(replace(mistake, path=rest))
 
 
-def _from(value: Any) -> From | None:
+def _from(value: Any) -> "From | None":
+    from batchgen.keys import From  # noqa: PLC0415 - slow to import
+
     if not isinstance(value, Mapping) or not isinstance(value.get("from"), str):
         return None
     name = value.get("id")

@@ -10,6 +10,7 @@ from batchgen.drafts import Draft
 from batchgen.elements import Elements
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Gathered, Mistake, Place, in_table
+from batchgen.given import NAME
 from batchgen.images import Album
 from batchgen.manifest import Manifest
 from batchgen.models import Catalog, Model, Price
@@ -18,7 +19,7 @@ from batchgen.money import Micros, dollars, usd
 from batchgen.outside import Outside, length
 from batchgen.pictures import FIELDS, Hanging
 from batchgen.readers.csv import Table
-from batchgen.rendering import DEFAULT_OUTPUT, Rendering
+from batchgen.rendering import Rendering
 from batchgen.task import Days, Task, priced, to_json
 from batchgen.variants import Variants
 
@@ -110,7 +111,7 @@ class Expansion:
         self._limit = max_tasks
         self._days = days
         # Forms know file names that follow from the slug alone.
-        quick = quick and manifest.output.name == DEFAULT_OUTPUT
+        quick = quick and manifest.output.name == NAME
         self._variants = Variants(manifest, catalog, quick=quick)
         self._rendering = Rendering(manifest, self._variants.axes, days)
         self._found = Gathered()

@@ -45,6 +45,7 @@ manifest schema pictures
 tables wording matching inspection references shapes known shards
 keys templates task rescue
 scalars
+given
 readers answers records
 refreshed
 outside polls
@@ -60,7 +61,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes elements listings polls flow forms locations
+references shapes elements listings polls flow forms given locations
 """
 PURE = _PURE.split()
 

@@ -46,7 +46,7 @@ class PerTime(click.ParamType[Any]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
         """Read `5/s`, `60/min` or `600/h`."""
-        from batchgen.scalars import rate  # noqa: PLC0415 - heavy
+        from batchgen.given import rate  # noqa: PLC0415 - heavy
 
         try:
             return rate(value)

@@ -20,6 +20,7 @@ from batchgen.errors import JournalError, ManifestError, StoreError, UsageError
 from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
 from batchgen.forecast import Forecast, render_time
+from batchgen.given import Rate
 from batchgen.models import Price
 from batchgen.money import Micros, plain
 from batchgen.plan import Plan
@@ -27,7 +28,6 @@ from batchgen.profile import TIERS, WAVESPEED, Limits, Profile, profile_for
 from batchgen.readers import sources
 from batchgen.records import Record
 from batchgen.report.words import duration
-from batchgen.scalars import Rate
 from batchgen.shapes import Rehearsal, rehearsal
 from batchgen.shards import Shard
 from batchgen.starts import deadline_of

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -248,4 +247,6 @@ def show(folder: Path) -> None:
     """Open a folder's page in the person's browser, where there is one."""
     page = folder / PAGE
     if page.exists():
+        import webbrowser  # noqa: PLC0415 - slow to import
+
         webbrowser.open(page.resolve().as_uri())

@@ -55,6 +55,7 @@ from batchgen.cli.settings import Settings
 from batchgen.errors import BatchgenError, StoreError, UsageError
 from batchgen.events import OutputsMissing, TaskPlanned
 from batchgen.findings import render
+from batchgen.given import Rate
 from batchgen.journal import NAME, Journal
 from batchgen.money import Micros, dollars, round_up
 from batchgen.names import FLAGGED, PREVIOUS
@@ -65,7 +66,6 @@ from batchgen.progress.log import Log
 from batchgen.readers import sources
 from batchgen.recorder import Recorder
 from batchgen.runner import Runner
-from batchgen.scalars import Rate
 from batchgen.shards import Shard
 from batchgen.starts import continued, deadline_of
 from batchgen.stores import at_hand
