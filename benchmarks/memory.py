@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, Skipped, main
 from benchmarks.stage import stage
 from benchmarks.tasks_cpu import in_flight
 
-SLOW = ("--profile", "plain", "--speed", "0.05", "--list-delay", "0")
+SLOW = (*("--profile", "plain", "--tier", "ultra"), "--speed", "0.05")
 _MIB = 1 << 20
 
 
@@ -36,8 +36,8 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 def _peak(tasks: int, slots: int) -> float:
     """The most bytes that a run has held until all its slots are taken."""
-    with stage(*SLOW, "--balance", "100000000") as on:
-        manifest = on.manifest("boats", tasks, f"concurrency: {slots}")
+    with stage(*SLOW, "--list-delay", "0", "--balance", "100000000") as on:
+        manifest = on.manifest("boats", tasks, "tier: ultra", f"concurrency: {slots}")
         with in_flight(on, manifest, slots) as run:
             time.sleep(min(5, slots / 100))  # every one was looked at
             return _held(run.pid)

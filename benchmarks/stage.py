@@ -42,7 +42,7 @@ class Stage:
     def manifest(self, name: str, tasks: int, *more: str) -> Path:
         """A manifest of so many prompts."""
         path = self.root / f"{name}.yaml"
-        prompts = (f"  - A paper boat drifts, {name} {one}" for one in range(tasks))
+        prompts = (f"  - Boat {one} of {name} drifts" for one in range(tasks))
         keys = (f"name: {name}", *more, "settings: {duration: 3}", "prompts:")
         path.write_text("\n".join((*keys, *prompts)) + "\n", encoding="utf-8")
         return path
