@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from batchgen import report
 from batchgen.events import (
@@ -304,10 +305,43 @@ def test_the_footer_proves_where_the_page_comes_from() -> None:
         assert fact in footer
 
 
+BUCKET = "s3://clips/night/spring"
+
+
+def in_a_bucket(one: Task) -> list[Event]:
+    return [
+        changed(event, files=tuple(changed(f, store=BUCKET) for f in event.files))
+        if isinstance(event, OutputsSaved)
+        else event
+        for event in story(one)
+    ]
+
+
+def test_an_object_is_opened_by_its_link_and_loads_nothing() -> None:
+    link = "https://clips.s3.amazonaws.com/x.mp4?X-Amz-Signature=5&X-Amz-Date=6"
+    made = replace(
+        book([MUG], in_a_bucket(MUG)),
+        links={(BUCKET, MUG.output): link},
+        until="2026-11-29T20:00:00.000Z",
+    )
+    text = written(made)
+    (clip,) = data(text)["clips"]
+    assert clip["f"] == f"{BUCKET}/{MUG.output}"
+    assert (clip["j"], clip["v"]) == (link, 1)
+    assert f'<a href="{link.replace("&", "&amp;")}" rel="noopener">' in text
+    footer = text.split("<footer>")[1]
+    assert BUCKET in footer
+    assert "2026-11-29T20:00" in footer
+    assert "media-src &#39;self&#39;" in text
+    bare = written(book([MUG], in_a_bucket(MUG)))
+    assert "j" not in data(bare)["clips"][0]
+    assert f"{BUCKET}/{MUG.output}</td>" in bare
+
+
 def test_the_time_between_two_sessions_is_left_out() -> None:
     first = book([MUG], story(MUG)).records
-    again = replace(first[0], n=99, at="2026-11-25T20:00:00.000Z")
-    last = replace(first[-1], n=100, at="2026-11-25T20:00:10.000Z")
+    again = changed(first[0], n=99, at="2026-11-25T20:00:00.000Z")
+    last = changed(first[-1], n=100, at="2026-11-25T20:00:10.000Z")
     found = timeline([*first, again, last])
     assert found.sessions == 2
     assert found.length == 5.0 + 10.0
