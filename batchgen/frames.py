@@ -4,6 +4,8 @@ Needs the extra `media`; without it nothing is looked at.
 """
 
 import json
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 FOLDER = "posters"
 LEAF = "{}.leaf.json"
 """What was seen of one clip, until the next report binds it into the index."""
+_OURS = re.compile(r"[0-9a-f]{16}\.(jpg|leaf\.json)")
 _LONGEST_SIDE = 640
 _QUALITY = 82
 _DULL = 6.0  # standard deviation of brightness: a fade from black has less
@@ -36,6 +39,27 @@ def leave(folder: Path, path: Path, sha256: str) -> None:
     with suppress(OSError):
         fresh.write_text(json.dumps({sha256: seen}), encoding="utf-8")
         fresh.replace(leaf)
+
+
+def packed(folder: Path, sha256: str) -> Iterator[tuple[str, bytes]]:
+    """What was seen of a clip, taken out of the folder: names and contents."""
+    for name in (f"{sha256[:16]}.jpg", LEAF.format(sha256[:16])):
+        path = folder / FOLDER / name
+        with suppress(OSError):
+            yield name, path.read_bytes()
+            path.unlink()
+
+
+def unpack(folder: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
+    """Put into the folder what was seen of a clip elsewhere."""
+    for name, content in pictures:
+        if not _OURS.fullmatch(name):
+            continue
+        with suppress(OSError):
+            (folder / FOLDER).mkdir(exist_ok=True)
+            fresh = folder / FOLDER / f".{name}.new"
+            fresh.write_bytes(content)
+            fresh.replace(folder / FOLDER / name)
 
 
 def look(folder: Path, path: Path, sha256: str) -> dict[str, Any] | None:

@@ -60,15 +60,18 @@ def workers(pid: int) -> list[int]:
 
 def fetching(crew: list[int]) -> list[int]:
     """Those that are in the middle of a clip."""
-    return [
-        pid
-        for pid in crew
-        if any(
-            one.readlink().suffix == ".part" and one.stat().st_size
-            for one in Path(f"/proc/{pid}/fd").iterdir()
-            if one.is_symlink() and one.exists()
-        )
-    ]
+    return [pid for pid in crew if any(map(is_half, open_files(pid)))]
+
+
+def open_files(pid: int) -> list[Path]:
+    try:
+        return [one.readlink() for one in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return []  # gone, or a file was closed meanwhile: the next look tells
+
+
+def is_half(path: Path) -> bool:
+    return path.suffix == ".part" and path.exists() and path.stat().st_size > 0
 
 
 def saved(story: Story, manifest: Path) -> int:

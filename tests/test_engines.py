@@ -1,7 +1,9 @@
 """Leases and who has them; real workers in this process, which die as told."""
 
+import io
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -10,9 +12,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from buckets import serving
 from test_downloads import CLIP, SHA, Site, answer, file
 from test_downloads import site as site  # noqa: PLC0414 - a fixture
 
+from batchgen import frames, posters
 from batchgen.downloads import LinkExpired
 from batchgen.engines import Brought, Ended, Lease, News, pool
 from batchgen.engines.cluster import without_secrets
@@ -76,8 +80,21 @@ def test_a_lease_that_kills_is_given_up() -> None:
     for number in range(MOST_DEATHS):
         leases.join(f"w{number}")
         assert leases.deal()
+        assert leases.held == {f"w{number}": 1}
         doomed = leases.leave(f"w{number}")
         assert doomed == (["task0.1"] if number == MOST_DEATHS - 1 else [])
+
+
+def test_a_lease_whose_workers_die_is_tried_without_a_look_into_the_clip() -> None:
+    leases = Leases(1)
+    leases.add(replace(lease(0), posters=True))
+    looked = []
+    for worker in "abc":
+        leases.join(worker)
+        ((given,),) = leases.deal().values()
+        looked.append(given.posters)
+        leases.leave(worker)
+    assert looked == [True, True, False]
 
 
 def test_a_lease_does_not_show_its_links() -> None:
@@ -144,9 +161,11 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
 
 
 @asynccontextmanager
-async def working(town: Town, told: list[str]) -> AsyncIterator[Pool]:
+async def working(
+    town: Town, told: list[str], *, posters: bool = False
+) -> AsyncIterator[Pool]:
     async with anyio.create_task_group() as group:
-        engine = Pool(town, told.append)
+        engine = Pool(town, told.append, town.folder, posters=posters)
         await group.start(engine.run)
         yield engine
         engine.stop()
@@ -378,3 +397,71 @@ async def test_a_worker_elsewhere_or_of_another_version_is_unfit(
         with pytest.raises(Unfit, match="batchgen is another at"):
             laid.check(replace(greeting, version="another"))
     assert list((here / "videos").iterdir()) == []
+
+
+def film() -> bytes:
+    """A second of white, as a real MP4 file."""
+    av = pytest.importorskip("av")
+    image = pytest.importorskip("PIL.Image")
+    content = io.BytesIO()
+    with av.open(content, "w", format="mp4") as made:
+        stream = made.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        picture = av.VideoFrame.from_image(image.new("RGB", (160, 120), "white"))
+        for _ in range(10):
+            made.mux(stream.encode(picture))
+        made.mux(stream.encode(None))
+    return content.getvalue()
+
+
+async def test_workers_look_into_clips_and_the_report_need_not(
+    town: Town, site: Site
+) -> None:
+    town.there = {"a"}
+    site.give(file(film()))
+    async with working(town, [], posters=True) as engine:
+        brought = await engine.bring(lease(0, town.folder, site.url()))
+    told: list[int] = []
+    media = posters.look(town.folder, brought.files, told.append)
+    assert told == []
+    (one,) = media.values()
+    assert (one.seconds, one.width, one.height) == (1.0, 160, 120)
+    assert (town.folder / one.poster).read_bytes().startswith(b"\xff\xd8\xff")
+
+
+async def test_a_worker_that_does_not_see_the_folder_is_good_for_a_bucket(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps nothing; what it saw of the clip comes with the answer."""
+    site.give(file(film()))
+    here, nowhere = tmp_path / "run", tmp_path / "elsewhere" / "run"
+    (here / "videos").mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    with serving(tmp_path) as bucket, probe(here, "s3://clips/night") as laid:
+        for name, value in bucket.environ.items():
+            monkeypatch.setenv(name, value)
+        station = Station(str(nowhere), 1, "s3://clips/night")
+        laid.check(await station.greet(laid.name, laid.token))
+        one = replace(
+            lease(0, nowhere, site.url()),
+            store="s3://clips/night",
+            sidecar={"slug": "boat"},
+        )
+        await station.start([one])
+        ended: list[Ended] = []
+        while not ended:
+            ended += (await station.events(1)).ended
+        await station.close()
+        brought = ended[0].outcome
+        assert isinstance(brought, Brought), brought
+        assert bucket.names() == ["night/0-0.json", "night/0-0.mp4"]
+        assert bucket.get("night/0-0.mp4").content == film()
+    assert brought.files[0].store == "s3://clips/night"
+    assert not nowhere.exists()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    frames.unpack(here, [*brought.pictures, ("../evil.jpg", b"")])
+    media = posters.remembered(here)
+    assert (here / media[brought.files[0].sha256].poster).is_file()
+    assert not (here / "evil.jpg").exists()

@@ -36,7 +36,11 @@ def check(name: str, scheduler: str | None) -> None:
 
 @asynccontextmanager
 async def opened(
-    name: str, scheduler: str | None, folder: Path, tell: Callable[[str], None]
+    name: str,
+    scheduler: str | None,
+    folder: Path,
+    store: str,
+    tell: Callable[[str], None],
 ) -> AsyncIterator[Engine | None]:
     """The engine of a run, ready; None is this process.
 
@@ -49,6 +53,8 @@ async def opened(
     from batchgen.engines import cluster  # noqa: PLC0415 - an extra
 
     tell("starting workers" if scheduler is None else f"asking {scheduler} for workers")
-    async with cluster.opened(folder, tell, scheduler=scheduler or "") as pool:
+    async with cluster.opened(
+        folder, tell, scheduler=scheduler or "", store=store
+    ) as pool:
         tell(f"{pool.workers} of the cluster's workers are ready")
         yield pool

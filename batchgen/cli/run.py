@@ -384,7 +384,11 @@ class _Run:
                 results.leave_places(self._order.folder, shard, self._order.places)
                 wishes, folder = self._wishes, self._order.folder
                 async with engine.opened(
-                    wishes.engine, wishes.scheduler, folder, observer.notice
+                    wishes.engine,
+                    wishes.scheduler,
+                    folder,
+                    self._store,
+                    observer.notice,
                 ) as workers:
                     runner = await replace(session, engine=workers).run(
                         self._order.tasks,

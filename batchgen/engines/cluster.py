@@ -53,6 +53,8 @@ async def opened(
     *,
     scheduler: str = "",
     workers: int | None = None,
+    store: str = "",
+    posters: bool = True,
 ) -> AsyncIterator[Pool]:
     """An engine on a cluster, with its first worker ready.
 
@@ -62,6 +64,8 @@ async def opened(
         scheduler: `tcp://host:port` or `tls://host:port` of a cluster that is there;
             empty for processes of this machine.
         workers: how many of these; None for one a core.
+        store: address of the bucket that clips go to; empty for the folder.
+        posters: workers look into clips as well, if they can.
 
     Raises:
         UsageError: the extra is not installed.
@@ -72,23 +76,22 @@ async def opened(
     # Its own lines about lost connections say less than ours.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler:
-        async with _working(scheduler, None, folder, tell) as pool:
+        dask = _Dask(await _client(scheduler, None), folder, store)
+        async with _working(dask, folder, tell, posters=posters) as pool:
             yield pool
     else:
         count = workers or _cores()
         with _processes(count) as (address, security):
-            async with _working(address, security, folder, tell) as pool:
+            dask = _Dask(await _client(address, security), folder, store)
+            async with _working(dask, folder, tell, posters=posters) as pool:
                 yield pool
 
 
-@asynccontextmanager
-async def _working(
-    address: str, security: Any, folder: Path, tell: Callable[[str], None]
-) -> AsyncIterator[Pool]:
+async def _client(address: str, security: Any) -> Any:
     import distributed  # noqa: PLC0415 - heavy, and an extra
 
     try:
-        client = await distributed.Client(
+        return await distributed.Client(
             address, security=security, asynchronous=True, timeout=_ANSWER
         )
     except (OSError, ValueError, TypeError) as error:
@@ -98,9 +101,15 @@ async def _working(
             advice="Nothing was submitted. Check --scheduler, or leave it out for "
             "processes of this machine.",
         ) from error
+
+
+@asynccontextmanager
+async def _working(
+    dask: "_Dask", folder: Path, tell: Callable[[str], None], *, posters: bool
+) -> AsyncIterator[Pool]:
     try:
         async with anyio.create_task_group() as group:
-            pool = Pool(_Dask(client, folder), tell)
+            pool = Pool(dask, tell, folder, posters=posters)
             await group.start(pool.run)
             try:
                 yield pool
@@ -111,15 +120,20 @@ async def _working(
         raise first(errors) from errors
     finally:
         with anyio.move_on_after(_ANSWER, shield=True), suppress(Exception):
-            await client.close(timeout=1)
+            await dask.close()
 
 
 class _Dask:
     """What a pool needs of a Dask cluster."""
 
-    def __init__(self, client: Any, folder: Path) -> None:
+    def __init__(self, client: Any, folder: Path, store: str) -> None:
         self._client = client
         self._folder = folder
+        self._store = store
+
+    async def close(self) -> None:
+        """Let go of the scheduler."""
+        await self._client.close(timeout=1)
 
     async def addresses(self) -> AbstractSet[str]:
         """Who is there."""
@@ -128,19 +142,20 @@ class _Dask:
 
     async def hire(self, address: str) -> Hands:
         """Start an actor there, and see that it is in our folder."""
-        with anyio.fail_after(_HIRING), probe(self._folder) as laid:
+        with anyio.fail_after(_HIRING), probe(self._folder, self._store) as laid:
             try:
                 actor: Any = await self._client.submit(
                     Station,
                     str(self._folder.absolute()),
                     SLOTS,
+                    self._store,
                     actor=True,
                     pure=False,
                     workers=[address],
                     allow_other_workers=False,
                 )
                 greeting: Greeting = await actor.greet(laid.name, laid.token)
-            except (ImportError, AttributeError, TypeError) as error:
+            except (ImportError, AttributeError, TypeError, UsageError) as error:
                 why = f"batchgen {__version__} does not run there: {error}"
                 raise Unfit(why) from error
             laid.check(greeting)

@@ -21,6 +21,7 @@ class Lease:
         loopback: links may lead to this machine: those of a sandbox do.
         sidecar: what is told beside each file; None for no sidecars.
         store: address of the bucket that the outputs go to; empty for the folder.
+        posters: look into each clip, and leave a picture of it for the report.
     """
 
     task: str
@@ -31,6 +32,7 @@ class Lease:
     loopback: bool = False
     sidecar: Mapping[str, Any] | None = None
     store: str = ""
+    posters: bool = False
 
     @property
     def key(self) -> str:
@@ -40,9 +42,16 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The files of a lease, whole, verified and durable."""
+    """The files of a lease, whole, verified and durable.
+
+    Attributes:
+        files: where they are.
+        pictures: name and content of what belongs into the run's folder, from a worker
+            that does not see it.
+    """
 
     files: tuple[SavedFile, ...]
+    pictures: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from batchgen.engines.lease import Lease
 
@@ -62,6 +63,10 @@ class Leases:
         lost = [key for key in self._all if key in self._held.get(worker, ())]
         self._held.pop(worker, None)
         self._deaths.update(lost)
+        for key in lost:
+            if self._deaths[key] > 1:
+                # A decoder may break on a clip that nobody has a fault with.
+                self._all[key] = replace(self._all[key], posters=False)
         doomed = [key for key in lost if self._deaths[key] >= MOST_DEATHS]
         self._waiting.extendleft(key for key in reversed(lost) if key not in doomed)
         return doomed

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.to_thread import run_sync
 
+from batchgen import frames
 from batchgen.engines.lease import Brought, Lease, News
 from batchgen.engines.leases import MOST_DEATHS, Leases
 from batchgen.errors import EngineLost, UsageError
@@ -70,9 +74,18 @@ class Pool:
     of its leases, they are given to another one.
     """
 
-    def __init__(self, cluster: Cluster, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        tell: Callable[[str], None],
+        folder: Path,
+        *,
+        posters: bool = False,
+    ) -> None:
         self._cluster = cluster
         self._tell = tell
+        self._folder = folder
+        self._posters = posters
         self._leases = Leases(_DEPTH)
         self._outcomes: dict[str, _Outcome] = {}
         self._outboxes: dict[str, MemoryObjectSendStream[Sequence[Lease]]] = {}
@@ -102,7 +115,7 @@ class Pool:
         if self._lost is not None:
             raise self._lost
         outcome = self._outcomes[lease.key] = _Outcome()
-        self._leases.add(lease)
+        self._leases.add(replace(lease, posters=self._posters))
         self._deal()
         try:
             await outcome.there.wait()
@@ -112,6 +125,8 @@ class Pool:
         if isinstance(outcome.value, Exception):
             raise outcome.value
         assert outcome.value is not None  # noqa: S101 - it is set before the event
+        if outcome.value.pictures:
+            await run_sync(frames.unpack, self._folder, outcome.value.pictures)
         return outcome.value
 
     async def ready(self) -> None:

@@ -21,11 +21,13 @@ class Probe:
         folder: of the run.
         name: of the file in its `videos`, which is locked.
         token: what it holds.
+        store: address of the bucket that clips go to; then another folder will do.
     """
 
     folder: Path
     name: str
     token: str
+    store: str = ""
 
     def check(self, greeting: Greeting) -> None:
         """Take a worker, or refuse it.
@@ -39,7 +41,7 @@ class Probe:
                 f"{__version__} here"
             )
         problem = greeting.problem
-        if not problem and not self._is_there(greeting.reply):
+        if not (problem or self.store or self._is_there(greeting.reply)):
             problem = "what it wrote is not here"
         if problem:
             raise Unfit(
@@ -58,7 +60,7 @@ class Probe:
 
 
 @contextmanager
-def probe(folder: Path) -> Iterator[Probe]:
+def probe(folder: Path, store: str = "") -> Iterator[Probe]:
     """Lay one out, and take it and every answer away again."""
     disk = Disk()
     name, token = f".probe-{secrets.token_hex(4)}", secrets.token_hex(16)
@@ -68,7 +70,7 @@ def probe(folder: Path) -> Iterator[Probe]:
     try:
         disk.lock(handle)
         write_all(disk, handle, token.encode())
-        yield Probe(folder, name, token)
+        yield Probe(folder, name, token, store)
     finally:
         disk.close(handle)
         for one in path.parent.glob(f"{name}*"):

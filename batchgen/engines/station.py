@@ -4,12 +4,15 @@ import asyncio
 import os
 import platform
 import secrets
+import shutil
+import tempfile
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 
@@ -18,7 +21,9 @@ from batchgen.disk import read_all, write_all
 from batchgen.downloads import open_http
 from batchgen.engines.lease import Brought, Ended, Lease, News
 from batchgen.engines.worker import Worker
-from batchgen.errors import BatchgenError
+from batchgen.errors import BatchgenError, Unavailable
+from batchgen.frames import packed
+from batchgen.stores import opened
 from batchgen.world import World
 
 ABANDONED = 120.0
@@ -36,8 +41,9 @@ class Greeting:
     Attributes:
         version: batchgen's there.
         place: host and process.
-        problem: why it cannot write into the run's folder; empty if it can.
-        reply: the name of a file that it has put there.
+        problem: why it cannot write into the run's folder; empty if it can, or if it
+            need not.
+        reply: the name of a file that it has put there; empty if it need not.
     """
 
     version: str
@@ -52,11 +58,21 @@ class Station:
     Made in any thread; all else happens in one event loop, but for the downloads.
     When nobody asks for a while it ends its downloads: their leases are given to
     others by then.
+
+    Args:
+        folder: of the run, where the driver is.
+        slots: downloads at once.
+        store: address of the bucket that clips go to. A worker that does not see the
+            folder is good for that, and has a folder of its own on the way there.
     """
 
-    def __init__(self, folder: str, slots: int) -> None:
+    def __init__(self, folder: str, slots: int, store: str = "") -> None:
         world = World()
         self._folder = Path(folder)
+        self._store = store
+        self._home = ""
+        if store:
+            opened(store, self._folder / "videos", world)  # the extra is there
         self._disk = world.disk
         self._worker = Worker(open_http(), world)
         self._worker.received = self._count
@@ -79,7 +95,10 @@ class Station:
         try:
             reply = self._prove(self._folder / "videos" / probe, token)
         except (OSError, ValueError) as error:
-            return Greeting(__version__, place, problem=str(error))
+            if not self._store:
+                return Greeting(__version__, place, problem=str(error))
+            self._home = tempfile.mkdtemp(prefix="batchgen-")
+            return Greeting(__version__, place)
         return Greeting(__version__, place, reply=reply)
 
     def _prove(self, probe: Path, token: str) -> str:
@@ -110,7 +129,8 @@ class Station:
             if lease.key in self._leased or self._worker.stop.is_set():
                 continue
             self._leased.add(lease.key)
-            done = loop.run_in_executor(self._threads, self._outcome, lease)
+            here = replace(lease, folder=self._home) if self._home else lease
+            done = loop.run_in_executor(self._threads, self._outcome, here)
             done.add_done_callback(partial(self._end, lease.key))
 
     async def events(self, max_wait: float) -> News:
@@ -141,14 +161,24 @@ class Station:
     def _abandon(self) -> None:
         self._worker.stop.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._home:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def _outcome(self, lease: Lease) -> Brought | Exception:
         try:
-            return self._worker.bring(lease)
+            brought = self._worker.bring(lease)
         except BatchgenError as error:
+            if self._home and error.rule == "disk-full":
+                # It is no disk of the driver, which cannot see when there is room.
+                return Unavailable(error.message)
             return error
         except Exception:  # noqa: BLE001 - the driver reports it as a bug
             return WorkerBug(traceback.format_exc())
+        if not self._home:
+            return brought
+        home = Path(self._home)
+        seen = (packed(home, file.sha256) for file in brought.files)
+        return replace(brought, pictures=tuple(chain.from_iterable(seen)))
 
     def _end(self, key: str, done: "asyncio.Future[Brought | Exception]") -> None:
         self._leased.discard(key)

@@ -72,7 +72,7 @@ class Worker:
         )
         file = replace(saved, name=str(PurePosixPath(name).with_name(saved.name)))
         path = target.with_name(saved.name)
-        if store.url:
+        if store.url or lease.posters:
             frames.leave(Path(lease.folder), path, file.sha256)
         return store.keep(name, file, path, lease.prediction)
 
