@@ -70,6 +70,22 @@ def open_files(pid: int) -> list[Path]:
         return []  # gone, or a file was closed meanwhile: the next look tells
 
 
+def listening(crew: list[int]) -> set[str]:
+    """The addresses at which these processes can be reached."""
+    table = "\n".join(Path(f"/proc/net/{one}").read_text() for one in ("tcp", "tcp6"))
+    listens = {
+        words[9]: words[1].rpartition(":")[0]
+        for words in map(str.split, table.splitlines())
+        if len(words) > 9 and words[3] == "0A"
+    }
+    held = {path.name for pid in crew for path in open_files(pid)}
+    found = {
+        address for inode, address in listens.items() if f"socket:[{inode}]" in held
+    }
+    raw = {bytes.fromhex(one)[::-1] for one in found}
+    return {".".join(map(str, one)) for one in raw}
+
+
 def is_half(path: Path) -> bool:
     return path.suffix == ".part" and path.exists() and path.stat().st_size > 0
 
@@ -106,6 +122,7 @@ def test_a_killed_worker_costs_nothing_and_no_worker_has_the_key(
     assert b"story-key" in environment(running.pid)
     until(lambda: fetching(crew), "a worker with half a clip")
     victim = fetching(crew)[0]
+    assert listening([*crew, *descendants(running.pid)]) == {"127.0.0.1"}
     os.kill(victim, signal.SIGKILL)
     text, _ = running.communicate(timeout=100)
     assert running.returncode == 0, text

@@ -18,7 +18,14 @@ async def _serve(order: dict[str, Any]) -> None:
     import distributed  # noqa: PLC0415 - the same
 
     with tempfile.TemporaryDirectory(prefix="batchgen-dask-") as scratch:
-        dask.config.set({"temporary-directory": scratch})
+        dask.config.set(
+            {
+                "temporary-directory": scratch,
+                # Pages about itself, for whoever asks: there are none.
+                "distributed.scheduler.http.routes": [],
+                "distributed.worker.http.routes": [],
+            }
+        )
         # The driver tells what matters; that connections end is no news.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         security = distributed.Security(require_encryption=True, **order["tls"])
@@ -30,6 +37,7 @@ async def _serve(order: dict[str, Any]) -> None:
             security=security,
             host="127.0.0.1",
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
             memory_limit=None,  # clips are streamed; the page cache is not ours
             asynchronous=True,
