@@ -313,7 +313,9 @@ def test_a_second_runner_is_told_who_holds_the_run(story: Story) -> None:
     first = story.start("run", str(manifest))
     assert first.stdout is not None
     next(line for line in first.stdout if " start " in line)
+    first.send_signal(signal.SIGSTOP)  # it keeps the lock, however long this takes
     second = story.command("run", str(manifest))
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 5
     assert f"process {first.pid} on" in second.stderr
     first.communicate()
