@@ -102,11 +102,12 @@ class Service:
                 self.reads += 1
                 return READS, self._result(prediction)
             case ["predictions"]:
-                return READS, {"items": self.shown[-100:][::-1]}
+                return READS, {"items": self.shown[::-1] if body["page"] == 1 else []}
             case ["balance"]:
                 return READS, {"balance": 1_000_000.0}
             case ["billings", "search"]:
-                return READS, {"items": [], "has_more": False}
+                asked = body.get("prediction_uuids", ())
+                return READS, {"items": [*map(_bill, asked)], "has_more": False}
             case _ if method == b"POST" and isinstance(body, dict):
                 return SUBMITS, self._submit(body)
             case _:
@@ -123,7 +124,7 @@ class Service:
             "outputs": [],
             "created_at": now().isoformat(),
         }
-        if len(self.shown) < 1000:  # noqa: PLR2004 - only the first one is looked for
+        if not self.shown:  # the first one is looked for
             self.shown.append({**row, "inputs": body})
         return row
 
@@ -135,6 +136,16 @@ class Service:
             "status": "completed" if done else "processing",
             "outputs": [f"https://files.test/{name}.mp4"] if done else [],
         }
+
+
+def _bill(prediction: str) -> dict[str, Any]:
+    """What was charged for it; shown at once."""
+    return {
+        "uuid": f"bill-{prediction}",
+        "billing_type": "deduct",
+        "price": PRICE / 1_000_000,
+        "prediction": {"uuid": prediction},
+    }
 
 
 class Network(httpcore.AsyncNetworkBackend, httpcore.AsyncNetworkStream):
