@@ -386,26 +386,27 @@ def fill_and_resume(story: Story, salt: str, shortage: ExitStack) -> str:
     return met
 
 
-def limit(story: Story, size: int) -> str:
+def limit(story: Story, name: str, size: int) -> str:
     shortage = ExitStack()
     shortage.enter_context(limited(size))
-    return fill_and_resume(story, f"limit{size}", shortage)
+    return fill_and_resume(story, f"{name}{size}", shortage)
 
 
 def test_a_journal_that_may_not_grow_costs_nothing_twice(story: Story) -> None:
-    met = [limit(story, size) for size in (700, 1100, 1700)]
+    met = [limit(story, "some", size) for size in (700, 1100, 1700)]
     assert all(met)
 
 
 @pytest.mark.slow
 def test_a_journal_that_may_not_grow_at_any_length(story: Story) -> None:
-    met = Counter(limit(story, size) for size in range(256, 8 * 1024, 256))
+    met = Counter(limit(story, "any", size) for size in range(256, 8 * 1024, 256))
     assert met.total() == 31
     assert met[""] == 0  # no clip fits, so each of them met the limit
 
 
-def filled(story: Story, left: int) -> str:
-    salt = f"tmpfs{left}"
+def filled(story: Story, name: str, left: int) -> str:
+    """`name` is the test's own: the account remembers what another one bought."""
+    salt = f"{name}{left}"
     folder = story.root / "outputs" / f"run-{salt}.sandbox"
     with mounted(folder, MIB):
         folder.chmod(0o700)
@@ -418,13 +419,14 @@ def filled(story: Story, left: int) -> str:
 
 
 def test_a_full_file_system_costs_nothing_twice(story: Story) -> None:
-    met = [filled(story, left) for left in (8192, 200 * 1024)]
+    met = [filled(story, "twice", left) for left in (8192, 200 * 1024)]
     assert met[0]
 
 
 @pytest.mark.slow
 def test_a_file_system_that_is_full_at_any_level(story: Story) -> None:
     """A tmpfs gives whole pages, so the levels are pages."""
-    met = Counter(filled(story, left) for left in range(0, 400 * 1024, 8 * 1024))
+    levels = range(0, 400 * 1024, 8 * 1024)
+    met = Counter(filled(story, "level", left) for left in levels)
     assert met.total() == 50
     assert len(met) > 1
