@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from buckets import serving
 
 from conftest import Story, sandboxed
 
@@ -242,3 +243,16 @@ def test_a_lost_scheduler_ends_the_run_and_the_same_command_resumes(
     again = story.command(*command)
     assert again.returncode == 0, again.stderr
     check_all_is_there(story, manifest, "lost ", CLIPS)
+
+
+def test_workers_put_clips_into_a_bucket(slow_story: Story) -> None:
+    story = slow_story
+    keep = "output: {store: s3://clips/night}"
+    manifest = story.manifest([f"pail boat {n}" for n in range(4)], keep)
+    with serving(story.root) as bucket:
+        story.environ.update(bucket.environ)
+        found = story.command("run", str(manifest), "--engine", "dask", "--yes")
+        assert found.returncode == 0, found.stderr
+        clips = [name for name in bucket.names() if name.endswith(".mp4")]
+    assert len(clips) == len(story.till("pail ")) == 4
+    assert saved(story, manifest) == 0
