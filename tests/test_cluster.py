@@ -175,7 +175,8 @@ def test_all_of_an_array_is_the_whole_run(story: Story) -> None:
 SBATCH = """#!/bin/sh
 # As Slurm's: keeps the script, starts it, tells the number of the job.
 copy=$(mktemp) && cat "$1" >"$copy"
-setsid bash "$copy" >"$copy.log" 2>&1 &
+grep -q '^#SBATCH --export=NONE$' "$copy" || exit 1
+setsid env -i PATH="$PATH" TMPDIR="$TMPDIR" bash "$copy" >"$copy.log" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh

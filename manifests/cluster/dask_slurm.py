@@ -20,7 +20,13 @@ MOST = 8  # jobs in the queue
 def main() -> int:
     """Ask for workers, and run; the exit code is batchgen's."""
     with SLURMCluster(
-        cores=1, processes=1, memory="2GB", walltime="04:00:00", death_timeout=120
+        cores=1,
+        processes=1,
+        memory="2GB",
+        walltime="04:00:00",
+        death_timeout=120,
+        # A job would inherit the environment, and the key is no business of workers.
+        job_extra_directives=["--export=NONE"],
     ) as cluster:
         cluster.adapt(minimum_jobs=1, maximum_jobs=MOST)
         words = ["--engine", "dask", "--scheduler", cluster.scheduler_address]
