@@ -17,7 +17,7 @@ _SHOWN = 8
 _WHY = {
     "budget": "the cap does not cover them",
     "deadline": "the deadline came first",
-    "breaker": "too many submissions in a row got no usable answer",
+    "breaker": "too much went wrong, so buying was stopped",
     "interrupted": "the run was interrupted",
     "key": "the key was refused",
     "credit": "the account is out of credit",
