@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from conftest import Story, sandboxed
 
 
@@ -109,6 +111,7 @@ def test_a_model_that_is_not_listed_stops_and_an_own_price_overrules(
         assert "does not have kwaivgi/kling-v3.0-4k/text-to-video" in found.stderr
 
 
+@pytest.mark.slow
 def test_silent_endpoints_warn_and_never_block_and_doctor_says_the_same(
     tmp_path: Path,
 ) -> None:
@@ -132,6 +135,7 @@ def test_doctor_compares_list_and_price_with_the_catalog(tmp_path: Path) -> None
     assert said in found.stdout
 
 
+@pytest.mark.slow
 def test_another_key_is_told_and_another_account_refused(
     story: Story, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from batchgen.state import word
 from batchgen.tally import Tally
 from conftest import Story, sandboxed
 
+pytestmark = pytest.mark.slow  # half a hundred real commands, one after the other
+
 
 def written(story: Story, salt: str, text: str) -> Path:
     path = story.root / f"edit-{salt}.yaml"

@@ -14,6 +14,8 @@ from batchgen.records import seal
 from batchgen.tally import Tally
 from conftest import Story, sandboxed
 
+pytestmark = pytest.mark.slow  # half a hundred real commands, one after the other
+
 
 @contextmanager
 def faulty(folder: Path, *rules: str) -> Iterator[Story]:

@@ -46,6 +46,7 @@ def drifted(folder: Path, *faults: str) -> Iterator[Story]:
         yield story
 
 
+@pytest.mark.slow
 def test_a_drifted_list_is_shown_before_it_is_kept_and_then_prices(
     tmp_path: Path,
 ) -> None:

@@ -107,6 +107,7 @@ def test_one_question_for_each_model_length_and_sound() -> None:
     assert len(distinct(found, 3)) == 3
 
 
+@pytest.mark.slow
 def test_picks_of_a_rehearsal_are_bought_as_finals_by_name(story: Story) -> None:
     manifest = story.manifest([f"picked boat {n}" for n in range(4)])
     text = manifest.read_text("utf-8")

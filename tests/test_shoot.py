@@ -85,6 +85,7 @@ def charges(story: Story, salt: str) -> Counter[str]:
     return Counter(name for name in names if name.startswith(salt))
 
 
+@pytest.mark.slow
 def test_one_element_fails_and_its_clips_cost_nothing(story: Story) -> None:
     path = shoot(story, "Fail", 10)
     planned = story.command("plan", str(path))

@@ -58,6 +58,7 @@ def test_whoever_will_not_wait_is_not_kept_waiting(
     assert len(story.till(f"drain{code}")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(TERM, 143), (HUP, 129), (INT, 130)])
 def test_the_second_signal_awaits_what_is_being_bought(
     story: Story, number: signal.Signals, code: int
