@@ -38,12 +38,19 @@ def until(fact: Callable[[], object], what: str) -> None:
 
 def descendants(pid: int) -> list[int]:
     threads = Path(f"/proc/{pid}/task").glob("*/children")
-    mine = [int(child) for one in threads for child in one.read_text().split()]
+    try:
+        mine = [int(child) for one in threads for child in one.read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # gone meanwhile
     return mine + [one for child in mine for one in descendants(child)]
 
 
 def words(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # gone meanwhile
+    return line.replace(b"\0", b" ").decode()
 
 
 def environment(pid: int) -> bytes:
@@ -61,7 +68,7 @@ def workers(pid: int) -> list[int]:
 
 def fetching(crew: list[int]) -> list[int]:
     """Those that are in the middle of a clip."""
-    return [pid for pid in crew if any(map(is_half, open_files(pid)))]
+    return [pid for pid in crew if any(map(is_part, open_files(pid)))]
 
 
 def open_files(pid: int) -> list[Path]:
@@ -87,8 +94,9 @@ def listening(crew: list[int]) -> set[str]:
     return {".".join(map(str, one)) for one in raw}
 
 
-def is_half(path: Path) -> bool:
-    return path.suffix == ".part" and path.exists() and path.stat().st_size > 0
+def is_part(path: Path) -> bool:
+    """Its bytes may still be in the worker's buffer."""
+    return path.suffix == ".part"
 
 
 def saved(story: Story, manifest: Path) -> int:
@@ -139,9 +147,8 @@ def test_workers_die_with_a_killed_driver_and_the_run_goes_on_without_them(
     running = story.start("run", str(manifest), "--engine", "dask", "--yes")
     assert running.stdout is not None
     next(line for line in running.stdout if " start " in line)
+    until(lambda: fetching(workers(running.pid)), "a worker with half a clip")
     crew = descendants(running.pid)
-    assert workers(running.pid)
-    until(lambda: fetching(crew), "a worker with half a clip")
     running.kill()
     running.wait()
     running.stdout.close()
