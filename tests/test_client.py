@@ -111,7 +111,10 @@ def reply(
 ) -> bytes:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     size = len(raw) if length is None else length
-    extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+    # The server hangs up after each answer. A client that is not told may send its
+    # next request into the closing connection, now and then.
+    told = {"Connection": "close", **(headers or {})}
+    extra = "".join(f"{name}: {value}\r\n" for name, value in told.items())
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {size}\r\n{extra}\r\n"
     return head.encode() + raw
 
