@@ -161,11 +161,13 @@ class TaskPlanned(OfTask, frozen=True):
         _settle(self)
 
 
-class _Attempt(OfTask, frozen=True):
+class OfAttempt(OfTask, frozen=True):
+    """What happens to one attempt of a task."""
+
     attempt: Annotated[int, Meta(ge=1)]
 
 
-class AttemptStarted(_Attempt, frozen=True):
+class AttemptStarted(OfAttempt, frozen=True):
     """The intent to buy; durable before the first byte of the request."""
 
     money = ("reserve",)
@@ -175,7 +177,7 @@ class AttemptStarted(_Attempt, frozen=True):
         _settle(self)
 
 
-class AttemptAccepted(_Attempt, frozen=True):
+class AttemptAccepted(OfAttempt, frozen=True):
     """The service took the request; `via` says how we learned of it."""
 
     prediction: PredictionId
@@ -190,7 +192,7 @@ class AttemptAccepted(_Attempt, frozen=True):
         _formed(_IS_PREDICTION(self.prediction), "prediction")
 
 
-class AttemptRefused(_Attempt, frozen=True):
+class AttemptRefused(OfAttempt, frozen=True):
     """A definite no: nothing was charged."""
 
     kind: Literal["invalid", "model", "key", "credit", "rate", "busy"]
@@ -201,14 +203,14 @@ class AttemptRefused(_Attempt, frozen=True):
     evidence: str = ""
 
 
-class AttemptNotSent(_Attempt, frozen=True):
+class AttemptNotSent(OfAttempt, frozen=True):
     """The request provably never left this machine."""
 
     phase: str
     error: str
 
 
-class AttemptUncertain(_Attempt, frozen=True):
+class AttemptUncertain(OfAttempt, frozen=True):
     """It left, and no usable answer came: it may be charged.
 
     `taken`: the service said yes, and only which prediction it is stays open. What a
@@ -222,7 +224,7 @@ class AttemptUncertain(_Attempt, frozen=True):
     taken: bool = False
 
 
-class AttemptAbsent(_Attempt, frozen=True):
+class AttemptAbsent(OfAttempt, frozen=True):
     """Judged never to have arrived; makes the task buyable again."""
 
     scans: int
@@ -230,7 +232,7 @@ class AttemptAbsent(_Attempt, frozen=True):
     by: str
 
 
-class PredictionCompleted(_Attempt, frozen=True):
+class PredictionCompleted(OfAttempt, frozen=True):
     """The clip exists at the service."""
 
     money = ("cost",)
@@ -244,7 +246,7 @@ class PredictionCompleted(_Attempt, frozen=True):
             _settle(self)
 
 
-class PredictionFailed(_Attempt, frozen=True):
+class PredictionFailed(OfAttempt, frozen=True):
     """The service gave up on it."""
 
     kind: Literal["provider", "moderation", "invalid", "cancelled", "gone"]
@@ -252,7 +254,7 @@ class PredictionFailed(_Attempt, frozen=True):
     code: int | None = None
 
 
-class CostSettled(_Attempt, frozen=True):
+class CostSettled(OfAttempt, frozen=True):
     """What the provider's billing shows for this attempt, refunds taken off."""
 
     money = ("amount",)
@@ -262,7 +264,7 @@ class CostSettled(_Attempt, frozen=True):
         _settle(self)
 
 
-class OutputsSaved(_Attempt, frozen=True):
+class OutputsSaved(OfAttempt, frozen=True):
     """The files are on disk, verified and synced."""
 
     files: tuple[SavedFile, ...]

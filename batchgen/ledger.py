@@ -35,6 +35,10 @@ class Account(StrEnum):
     __hash__ = str.__hash__  # that of an Enum is slow
 
 
+_Entry = tuple[Account, Micros]
+_NOTHING: _Entry = (Account.SPENT, 0)
+
+
 class Ledger:
     """Every attempt's money, in one of four accounts, against the caps.
 
@@ -50,7 +54,8 @@ class Ledger:
         self.begun: Micros = 0
         self._of_start: set[tuple[str, int]] = set()
         self._totals = dict.fromkeys(Account, 0)
-        self._entries: dict[tuple[str, int], tuple[Account, Micros]] = {}
+        self._entries: dict[tuple[str, int], _Entry] = {}
+        self._equal: dict[_Entry, _Entry] = {}
 
     @property
     def in_flight(self) -> Micros:
@@ -100,7 +105,7 @@ class Ledger:
         """Whether an attempt was begun by this start or by the crash it continues."""
         return (task, attempt) in self._of_start
 
-    def account(self, task: str, attempt: int) -> tuple[Account, Micros] | None:
+    def account(self, task: str, attempt: int) -> _Entry | None:
         """Where the money of one attempt is; None if it was released."""
         return self._entries.get((task, attempt))
 
@@ -111,9 +116,9 @@ class Ledger:
 
     def apply(self, event: Event) -> None:
         """Take the money of an event into account."""
-        step = _STEPS.get(type(event))
-        if step is not None:
-            step(self, event)
+        kind = type(event)
+        if kind in _STEPS:
+            _STEPS[kind](self, event)
 
     def _open(self, event: SessionOpened) -> None:
         self.cap, self.session_cap = event.cap, event.session_cap
@@ -163,19 +168,25 @@ class Ledger:
         amount: Micros | None = None,
     ) -> None:
         key = (event.task, event.attempt)
-        reserved = self._drop(key)
-        self._put(key, account, reserved if amount is None else amount)
+        before = self._entries.get(key)
+        held = before[1] if before else 0
+        after = (account, held if amount is None else amount)
+        if after != before:
+            self._put(key, *after)
 
     def _put(self, key: tuple[str, int], account: Account, amount: Micros) -> None:
-        self._entries[key] = (account, amount)
+        """Put money into an account; what it was before is taken out of its own."""
+        before, held = self._entries.get(key, _NOTHING)
+        self._totals[before] -= held
         self._totals[account] += amount
-        self.begun += amount if key in self._of_start else 0
+        self.begun += amount - held if key in self._of_start else 0
+        entry = (account, amount)  # one object for all that are equal, of which
+        self._entries[key] = self._equal.setdefault(entry, entry)  # there are many
 
-    def _drop(self, key: tuple[str, int]) -> Micros:
-        account, amount = self._entries.pop(key, (Account.SPENT, 0))
+    def _drop(self, key: tuple[str, int]) -> None:
+        account, amount = self._entries.pop(key, _NOTHING)
         self._totals[account] -= amount
         self.begun -= amount if key in self._of_start else 0
-        return amount
 
 
 # What each event does to the money; the others do nothing.

@@ -19,6 +19,7 @@ from batchgen.events import (
     AttemptStarted,
     AttemptUncertain,
     CostSettled,
+    OfAttempt,
     OutputsMissing,
     OutputsMoved,
     OutputsSaved,
@@ -174,16 +175,22 @@ def evolve(state: TaskState, event: TaskEvent) -> TaskState:
     Raises:
         JournalError: the table does not have this move.
     """
-    kind = type(event)
-    if kind in _OF_ANY_ATTEMPT and _is_of_an_older_attempt(state, event):
-        return _beside(state, event)
-    status = TRANSITIONS.get((state.status, kind))
+    kind, attempts = type(event), state.attempts
+    one: Any = event  # by its type alone: to ask for its classes is slow
+    if kind in _OF_ANY_ATTEMPT and one.attempt < len(attempts):
+        return _beside(state, one)
+    status = _MOVES[kind].get(state.status)
     if status is None:
         raise JournalError(f"a {state.status} task cannot take {kind.__name__}")
-    news = _NEWS[kind](state, event) if kind in _NEWS else _NONE
-    return replace(state, status=status, attempts=_attempts(state, event), **news)
+    made = attempts if kind in _OF_NO_ATTEMPT else _attempts(attempts, one)
+    return _AFTER[kind](state, status, made, event)
 
 
+# The same table by the type of the event: a fold is made of look-ups.
+_MOVES: dict[type[object], dict[Status, Status]] = {
+    kind: {before: after for (before, one), after in TRANSITIONS.items() if one is kind}
+    for kind in {kind for _, kind in TRANSITIONS}
+}
 _OF_ANY_ATTEMPT = frozenset(
     {
         AttemptAccepted,
@@ -193,44 +200,82 @@ _OF_ANY_ATTEMPT = frozenset(
         OutputsSaved,
     }
 )
-_NONE: dict[str, Any] = {}
-_NO_TROUBLE: dict[str, Any] = {"trouble": None}
+_OF_NO_ATTEMPT = frozenset({TaskPlanned, OutputsMoved, OutputsMissing, TaskAbandoned})
+_Attempts = tuple[Attempt, ...]
 
 
-def _given_up(
-    state: TaskState, event: PredictionFailed | TaskAbandoned
-) -> dict[str, Any]:
-    del state
-    return {"trouble": Trouble(event.kind, event.message)}
+# Each makes the new state in one call: a million of them are made at a start.
+def _moved_only(old: TaskState, to: Status, made: _Attempts, _: TaskEvent) -> TaskState:
+    return TaskState(
+        to, old.planned, made, old.trouble, old.files, old.flagged, old.saved_by
+    )
 
 
-def _refused(state: TaskState, event: AttemptRefused) -> dict[str, Any]:
-    del state
-    trouble = Trouble(event.kind, event.message, event.retryable, event.retry_after_ms)
-    return {"trouble": trouble}
+def _well(old: TaskState, to: Status, made: _Attempts, _: TaskEvent) -> TaskState:
+    return TaskState(to, old.planned, made, None, old.files, old.flagged, old.saved_by)
 
 
-def _saved(state: TaskState, event: OutputsSaved) -> dict[str, Any]:
-    del state
-    return {"files": event.files, "saved_by": event.attempt, "trouble": None}
+def _planned(
+    old: TaskState, to: Status, made: _Attempts, event: TaskPlanned
+) -> TaskState:
+    return TaskState(to, event, made, old.trouble, old.files, old.flagged, old.saved_by)
 
 
-# What an event changes beside the status and the attempts; the others nothing.
-_NEWS: dict[type[object], Callable[[TaskState, Any], dict[str, Any]]] = {
-    TaskPlanned: lambda _, event: {"planned": event},
-    AttemptStarted: lambda _, __: _NO_TROUBLE,
-    AttemptAccepted: lambda _, __: _NO_TROUBLE,
-    AttemptAbsent: lambda _, __: _NO_TROUBLE,
-    AttemptRefused: _refused,
-    AttemptNotSent: lambda _, event: {
-        "trouble": Trouble("not-sent", event.error, retryable=True)
-    },
-    AttemptUncertain: lambda _, event: {"trouble": Trouble("uncertain", _doubt(event))},
-    PredictionFailed: _given_up,
-    PredictionCompleted: lambda _, event: {"flagged": event.flagged},
+def _completed(
+    old: TaskState, to: Status, made: _Attempts, event: PredictionCompleted
+) -> TaskState:
+    return TaskState(
+        to, old.planned, made, old.trouble, old.files, event.flagged, old.saved_by
+    )
+
+
+def _saved(
+    old: TaskState, to: Status, made: _Attempts, event: OutputsSaved
+) -> TaskState:
+    return TaskState(
+        to, old.planned, made, None, event.files, old.flagged, event.attempt
+    )
+
+
+def _renamed(
+    old: TaskState, to: Status, made: _Attempts, event: OutputsMoved
+) -> TaskState:
+    targets = {move.source: move.target for move in event.moves}
+    files = tuple(
+        replace(file, name=targets.get(file.name, file.name)) for file in old.files
+    )
+    return replace(old, status=to, attempts=made, files=files)
+
+
+def _troubled(
+    trouble: Callable[[Any], Trouble],
+) -> Callable[[TaskState, Status, _Attempts, Any], TaskState]:
+    return lambda old, to, made, event: replace(
+        old, status=to, attempts=made, trouble=trouble(event)
+    )
+
+
+# What an event changes beside the status and the attempts.
+_AFTER: dict[type[object], Callable[[TaskState, Status, _Attempts, Any], TaskState]] = {
+    **dict.fromkeys(_MOVES, _moved_only),
+    TaskPlanned: _planned,
+    AttemptStarted: _well,
+    AttemptAccepted: _well,
+    AttemptAbsent: _well,
+    AttemptRefused: _troubled(
+        lambda event: Trouble(
+            event.kind, event.message, event.retryable, event.retry_after_ms
+        )
+    ),
+    AttemptNotSent: _troubled(
+        lambda event: Trouble("not-sent", event.error, retryable=True)
+    ),
+    AttemptUncertain: _troubled(lambda event: Trouble("uncertain", _doubt(event))),
+    PredictionFailed: _troubled(lambda event: Trouble(event.kind, event.message)),
+    PredictionCompleted: _completed,
     OutputsSaved: _saved,
-    OutputsMoved: lambda state, event: {"files": _moved(state.files, event)},
-    TaskAbandoned: _given_up,
+    OutputsMoved: _renamed,
+    TaskAbandoned: _troubled(lambda event: Trouble(event.kind, event.message)),
 }
 
 
@@ -275,16 +320,12 @@ def fold(events: Iterable[TaskEvent]) -> TaskState:
     return state
 
 
-def _is_of_an_older_attempt(state: TaskState, event: TaskEvent) -> bool:
-    return getattr(event, "attempt", 0) < len(state.attempts)
-
-
-def _beside(state: TaskState, event: TaskEvent) -> TaskState:
+def _beside(state: TaskState, event: OfAttempt) -> TaskState:
     """News of an older attempt settles that one alone.
 
     But for its clip: where the task has none, it becomes the task's.
     """
-    after = replace(state, attempts=_attempts(state, event))
+    after = replace(state, attempts=_attempts(state.attempts, event))
     if not isinstance(event, OutputsSaved) or not _lacks_a_clip(state, event.attempt):
         return after
     return replace(
@@ -302,16 +343,11 @@ def _lacks_a_clip(state: TaskState, attempt: int) -> bool:
     return state.status in (Status.PENDING, Status.FAILED)
 
 
-def _attempts(state: TaskState, event: TaskEvent) -> tuple[Attempt, ...]:
+def _attempts(attempts: _Attempts, event: OfAttempt) -> _Attempts:
     """The attempts after an event, each moved by its own table."""
-    kind, attempts = type(event), state.attempts
-    if isinstance(event, AttemptStarted):
-        if event.attempt != len(attempts) + 1:
-            raise JournalError(f"attempt {event.attempt} is out of turn")
-        return (*attempts, Attempt(event.attempt, event.reserve))
-    if kind in _OF_NO_ATTEMPT:
-        return attempts
-    number: int = getattr(event, "attempt", 0)
+    kind, number = type(event), event.attempt
+    if kind is AttemptStarted:
+        return (*attempts, _begun(attempts, event))
     if not 1 <= number <= len(attempts):
         raise JournalError(f"attempt {number} was never started")
     if kind is CostSettled:
@@ -321,24 +357,28 @@ def _attempts(state: TaskState, event: TaskEvent) -> tuple[Attempt, ...]:
     if stage is None:
         raise JournalError(f"a {old.stage} attempt cannot take {kind.__name__}")
     new = _moved_on(old, stage, event, stray=number < len(attempts))
+    if len(attempts) == 1:
+        return (new,)
     return (*attempts[: number - 1], new, *attempts[number:])
 
 
-_OF_NO_ATTEMPT = frozenset({TaskPlanned, OutputsMoved, OutputsMissing, TaskAbandoned})
+def _begun(attempts: _Attempts, event: Any) -> Attempt:
+    if event.attempt != len(attempts) + 1:
+        raise JournalError(f"attempt {event.attempt} is out of turn")
+    return Attempt(event.attempt, event.reserve)
 
 
-def _moved_on(old: Attempt, stage: Stage, event: TaskEvent, *, stray: bool) -> Attempt:
-    if isinstance(event, AttemptAccepted):
-        return replace(old, stage=stage, prediction=event.prediction, stray=stray)
-    if isinstance(event, OutputsSaved):
-        return replace(old, stage=stage, saved=True)
-    if isinstance(event, AttemptUncertain):
-        return replace(old, stage=stage, window=event.window, taken=event.taken)
-    return replace(old, stage=stage)
-
-
-def _moved(files: tuple[SavedFile, ...], event: OutputsMoved) -> tuple[SavedFile, ...]:
-    targets = {move.source: move.target for move in event.moves}
-    return tuple(
-        replace(file, name=targets.get(file.name, file.name)) for file in files
+def _moved_on(old: Attempt, stage: Stage, event: Any, *, stray: bool) -> Attempt:
+    kind = type(event)
+    prediction, window, saved, taken = old.prediction, old.window, old.saved, old.taken
+    if kind is AttemptAccepted:
+        prediction = event.prediction
+    else:
+        stray = old.stray
+    if kind is OutputsSaved:
+        saved = True
+    elif kind is AttemptUncertain:
+        window, taken = event.window, event.taken
+    return Attempt(
+        old.number, old.reserve, stage, prediction, window, stray, saved, taken
     )

@@ -1,8 +1,8 @@
 """Where a whole run stands: the fold of all its events. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, assert_never, cast
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -14,15 +14,14 @@ from batchgen.events import (
     Event,
     Imported,
     MediaUploaded,
-    OfTask,
     PredictionCompleted,
     PredictionFailed,
     Repaired,
     Resealed,
+    RunEvent,
     SessionClosed,
     SessionOpened,
     TaskEvent,
-    TaskPlanned,
     Window,
 )
 from batchgen.ledger import Ledger
@@ -44,6 +43,7 @@ WORDS = (
 )
 
 _NEW = TaskState()
+_OF_RUN = frozenset(RunEvent.__args__)
 
 
 class Tally:
@@ -84,8 +84,7 @@ class Tally:
         self.elements: dict[str, str] = {}
         self.makers: dict[str, str] = {}
         self.element_tasks: frozenset[str] = frozenset()
-        self._counts: Counter[str] = Counter()
-        self._counted = True
+        self._counts: Counter[str] | None = None  # once somebody has asked
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "Tally":
@@ -95,23 +94,32 @@ class Tally:
             JournalError: the records tell a story that cannot have happened.
         """
         tally = cls()
-        tally._counted = False
         with undisturbed():
             for record in records:
                 try:
                     tally.apply(record.event)
                 except JournalError as error:
                     raise JournalError(f"record {record.n}: {error}") from error
-        tally._counted = True
-        tally._counts = Counter(map(word, tally.states.values()))
         return tally
 
     def apply(self, event: Event) -> None:
         """Take one event in; a JournalError leaves everything as it was."""
-        if isinstance(event, OfTask):
-            self._apply(event)
-            self.ledger.apply(event)
-            return
+        kind = type(event)
+        if kind in _OF_RUN:
+            self._apply_to_run(cast("RunEvent", event))
+        else:
+            self._apply(kind, cast("TaskEvent", event))
+        self.ledger.apply(event)
+
+    def _apply(self, kind: type[Event], event: TaskEvent) -> None:
+        before = self.states.get(event.task, _NEW)
+        self.states[event.task] = after = evolve(before, event)
+        if kind in _ALSO:
+            _ALSO[kind](self, after, event)
+        if self._counts is not None:
+            self._recount(self._counts, event.task, before, after)
+
+    def _apply_to_run(self, event: RunEvent) -> None:
         match event:
             case SessionOpened():
                 self.session, self.closed = event, None
@@ -135,37 +143,25 @@ class Tally:
                 self.makers[event.element_id] = task
             case _:
                 assert_never(event)
-        self.ledger.apply(event)
 
-    def _apply(self, event: TaskEvent) -> None:
-        before = self.states.get(event.task, _NEW)
-        after = evolve(before, event)
-        self.states[event.task] = after
-        match event:
-            case AttemptStarted():
-                self.unaudited = False  # nothing is bought before the audit
-            case AttemptAccepted():
-                self.owned.add(event.prediction)
-            case CostSettled():
-                self._mind_price(after, event)
-            case PredictionCompleted():
-                self._know(event.task, element_id(event.outputs))
-            case PredictionFailed() if after.planned:
-                self._mind_uploads(after.planned, event)
-            case _:
-                pass
-        if self._counted:
-            self._recount(event.task, before, after)
+    def _start(self, _: TaskState, __: AttemptStarted) -> None:
+        self.unaudited = False  # nothing is bought before the audit
+
+    def _own(self, _: TaskState, event: AttemptAccepted) -> None:
+        self.owned.add(event.prediction)
+
+    def _complete(self, _: TaskState, event: PredictionCompleted) -> None:
+        self._know(event.task, element_id(event.outputs))
 
     def _know(self, task: str, element: str) -> None:
         if element:  # the newest: it was asked for again for a reason
             self.elements[task] = element
             self.makers[element] = task
 
-    def _mind_uploads(self, planned: TaskPlanned, event: PredictionFailed) -> None:
+    def _mind_uploads(self, state: TaskState, event: PredictionFailed) -> None:
         """What the service could not fetch is brought to it anew."""
-        if event.code in MEDIA_CODES:
-            for ref in pictures(planned.input):
+        if event.code in MEDIA_CODES and state.planned:
+            for ref in pictures(state.planned.input):
                 self.uploads.pop(ref, None)
 
     def urls(self, fields: Mapping[str, Any], now: str) -> dict[str, str]:
@@ -205,11 +201,13 @@ class Tally:
     def counts(self) -> dict[str, int]:
         """How many of the wanted clips stand where; they add up to the total."""
         made = Counter(map(self._word, self.element_tasks))
-        return {name: self._counts[name] - made[name] for name in WORDS}
+        return {name: count - made[name] for name, count in self.everything.items()}
 
     @property
     def everything(self) -> dict[str, int]:
         """The same with elements, which decide on how a run ends as well."""
+        if self._counts is None:
+            self._counts = Counter(map(word, self.states.values()))
         return {name: self._counts[name] for name in WORDS}
 
     @property
@@ -244,8 +242,20 @@ class Tally:
             if strays or state.status in (Status.RENDERING, Status.DOWNLOADING):
                 yield task
 
-    def _recount(self, task: str, before: TaskState, after: TaskState) -> None:
+    def _recount(
+        self, counts: Counter[str], task: str, before: TaskState, after: TaskState
+    ) -> None:
         if self.wanted is None or task in self.wanted:
             known = self.wanted is not None or before != _NEW
-            self._counts[word(before)] -= known
-            self._counts[word(after)] += 1
+            counts[word(before)] -= known
+            counts[word(after)] += 1
+
+
+# What the event of a task changes beside the task's state; most change nothing.
+_ALSO: dict[type[object], Callable[[Tally, TaskState, Any], None]] = {
+    AttemptStarted: Tally._start,  # noqa: SLF001 - the table of its own steps
+    AttemptAccepted: Tally._own,  # noqa: SLF001
+    CostSettled: Tally._mind_price,  # noqa: SLF001
+    PredictionCompleted: Tally._complete,  # noqa: SLF001
+    PredictionFailed: Tally._mind_uploads,  # noqa: SLF001
+}
