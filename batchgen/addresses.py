@@ -5,7 +5,6 @@ dialled, under the name's certificate. So a name cannot change its mind in betwe
 """
 
 import ipaddress
-import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from dataclasses import dataclass
 import httpx
 
 from batchgen.errors import Unavailable
+from batchgen.patterns import pattern
 
 LOOPBACK = "127.0.0.1"
 
 Lookup = Callable[[str, int], Iterable[str]]
 
 _LAST_PORT = 65_535
-_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_NAME = pattern(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 # Special-purpose registry of IANA, and 6to4's relays.
 _CLOSED_V4 = tuple(

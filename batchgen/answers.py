@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from batchgen.errors import Refused, Unavailable, Uncertain
 from batchgen.events import Output
+from batchgen.patterns import pattern
 from batchgen.profile import (
     NO_CREDIT_CODES,
     NO_CREDIT_WORDS,
@@ -22,8 +23,8 @@ from batchgen.profile import (
 )
 
 EVIDENCE = 8 * 1024
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_BRACKETS = re.compile(rb'"(?:[^"\\\\]|\\\\.)*+"?|[\[\]{}]', re.DOTALL)
+_ID = pattern(r"[A-Za-z0-9_-]{1,128}")
+_BRACKETS = pattern(rb'"(?:[^"\\\\]|\\\\.)*+"?|[\[\]{}]', re.DOTALL)
 _DEEPEST = 64
 # Fields that money hangs on.
 _TOLD_ONCE = frozenset({"code", "data", "id", "status", "model", "items", "inputs"})

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import anyio
+from msgspec.structs import replace
 
 from batchgen.courier import Courier
 from batchgen.events import (

@@ -3,8 +3,10 @@
 import itertools
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchgen import names
 from batchgen.drafts import Draft
@@ -60,8 +62,7 @@ class Prints:
         return Twins(_twice(self._ids), _twice(self._slugs), _twice(self._outputs))
 
 
-@dataclass(frozen=True, slots=True)
-class Twins:
+class Twins(Struct, frozen=True):
     """Numbers of tasks that came more than once: identities, names, files."""
 
     ids: frozenset[int]

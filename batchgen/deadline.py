@@ -1,13 +1,15 @@
 """Until when a session buys: what a person writes, and the moment it means. Pure."""
 
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
-_CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?: +(\S+))?")
-_LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h)")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
+from msgspec import Struct
+
+from batchgen.patterns import pattern
+
+_CLOCK = pattern(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?: +(\S+))?")
+_LENGTH = pattern(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(s|m|h)")
+_MOMENT = pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SHAPES = 'write "06:30", "06:30 Europe/Berlin", 8h or 2026-11-23T06:30:00+01:00'
 
@@ -20,8 +22,7 @@ class BadTime(ValueError):
         self.label = label
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """When a session starts nothing more: one of the three is given.
 
     Attributes:

@@ -7,11 +7,13 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from batchgen.patterns import pattern
+
 # Scripts without spaces are compared letter by letter, all others word by word.
 _LETTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _STOPS = re.escape(".,;:!?()\"'“”„…\u3001\u3002\uff0c\uff01\uff1f\u300c\u300d")
-_TOKEN = re.compile(rf"(\s*)([{_LETTERS}]|[^\s{_LETTERS}{_STOPS}]+|\S)")
-_REF = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")  # a picture or an element
+_TOKEN = pattern(rf"(\s*)([{_LETTERS}]|[^\s{_LETTERS}{_STOPS}]+|\S)")
+_REF = pattern(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")  # a picture or an element
 _ALIKE = 0.3
 _TEXTS = ("prompt", "negative_prompt")
 

@@ -13,18 +13,18 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
 
 _BLOCK = 1 << 20
 _MOUNTS = Path("/proc/self/mounts")
 _ORIGINS = Path("/proc/self/mountinfo")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What a name stands for.
 
     Attributes:

@@ -4,7 +4,6 @@ The query of a link is a secret: it is sent, and neither stored nor shown.
 """
 
 import logging
-import re
 import ssl
 import threading
 import time
@@ -21,6 +20,7 @@ from batchgen.disk import Disk
 from batchgen.errors import BatchgenError, Unavailable
 from batchgen.events import SavedFile
 from batchgen.parts import BLOCK, MOST_BYTES, BadClip, Note, Part, too_big
+from batchgen.patterns import pattern
 from batchgen.trust import trust
 
 MOST_HOPS = 5
@@ -30,8 +30,8 @@ _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "batch
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
-_PAGES = re.compile(r"html|json|xml")
-_STRONG_ETAG = re.compile(r'"[!#-~]*"')
+_PAGES = pattern(r"html|json|xml")
+_STRONG_ETAG = pattern(r'"[!#-~]*"')
 
 
 class LinkExpired(Unavailable):

@@ -1,8 +1,9 @@
 """A draft: a task with its templates not filled in yet, and what it is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from batchgen.models import Model
 from batchgen.readers.nodes import Origin
@@ -11,8 +12,7 @@ from batchgen.variables import Choice, is_template
 OWN = ("id", "labels", "takes", "take", "model", "output", "price")
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """A field's value, where it was written, and the value it replaces."""
 
     value: Any
@@ -21,8 +21,7 @@ class Layer:
     below: "Layer | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """One value of an axis."""
 
     id: str
@@ -32,8 +31,7 @@ class Value:
     sets: Mapping[str, tuple[Any, Origin]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(Struct, frozen=True):
     """One dimension of variants."""
 
     name: str
@@ -41,8 +39,7 @@ class Axis:
     origin: Origin
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct):
     """A task before its templates are filled in.
 
     `literal` holds the fields of a row of data where nothing else has a say in

@@ -1,9 +1,10 @@
 """The elements of a manifest: names for ids, and tasks that make new ones."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from batchgen.drafts import Draft
 from batchgen.findings import Finding, Mistake

@@ -1,21 +1,22 @@
 """One thing wrong with what the user wrote: its place, its rule and its cure."""
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from batchgen.patterns import pattern
 
 Severity = Literal["error", "warning", "note"]
 
 IN_FULL = 20
 _ROWS_SHOWN = 3
 WIDEST = 160
-_LINES = re.compile(r"\r\n|\r|\n")
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-)
+_LINES = pattern(r"\r\n|\r|\n")
+_UNSAFE = pattern("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 class Place(NamedTuple):
@@ -27,8 +28,7 @@ class Place(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Struct, frozen=True):
     """What is wrong inside a value, before anybody knows where the value stands.
 
     `path` leads from the value to the culprit: `("multi_prompt", 0, "duration")`.
@@ -56,8 +56,7 @@ class Mistake:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A mistake with its place.
 
     `label` stands beside the caret, `advice` on lines of its own, `fix` is text to

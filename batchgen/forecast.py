@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from statistics import median
+
+from msgspec import Struct
 
 from batchgen.events import (
     AttemptAccepted,
@@ -18,8 +19,7 @@ from batchgen.records import Record
 _RECENT = 500  # clips; the service's pace of last month says little of tonight
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Struct, frozen=True):
     """What a plan may start and keep in flight, and how long one clip takes.
 
     Attributes:

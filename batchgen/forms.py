@@ -8,9 +8,10 @@ itself, so only that way knows mistakes and how to speak of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
+
+from msgspec import Struct
 
 from batchgen import names
 from batchgen.drafts import Draft
@@ -39,8 +40,7 @@ _DEEP = frozenset({"multi_prompt", "element_list"})
 Picker = Callable[[Sequence[str]], tuple[str, ...]]
 
 
-@dataclass(slots=True)
-class _Form:
+class _Form(Struct):
     """What rows have in common: their request with gaps for the texts.
 
     `pieces` are the canonical JSON around the texts `gaps`, in its order.

@@ -4,16 +4,17 @@ Needs the extra `media`; without it nothing is looked at.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from batchgen.patterns import pattern
+
 FOLDER = "posters"
 LEAF = "{}.leaf.json"
 """What was seen of one clip, until the next report binds it into the index."""
-_OURS = re.compile(r"[0-9a-f]{16}\.(jpg|leaf\.json)")
+_OURS = pattern(r"[0-9a-f]{16}\.(jpg|leaf\.json)")
 _LONGEST_SIDE = 640
 _QUALITY = 82
 _DULL = 6.0  # standard deviation of brightness: a fade from black has less

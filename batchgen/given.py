@@ -6,7 +6,6 @@ keys need, and those take longer to load than a plan of ten prompts to make.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -18,8 +17,7 @@ NAME = "{{ slug }}.mp4"
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """So many in so many seconds."""
 
     count: int
@@ -38,8 +36,7 @@ def rate(value: Any) -> Rate:
     return Rate(int(found[1]), _SECONDS[found[2]])
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """How often a task the provider failed is bought again, and how long between."""
 
     attempts: int = 1
@@ -47,8 +44,7 @@ class Retry:
     max_backoff: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """Names of the files: a template, and what else is wished of them."""
 
     name: str = NAME

@@ -2,10 +2,11 @@
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -38,8 +39,7 @@ class BadImage(Exception):
         self.label = label
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """A picture on this disk.
 
     Attributes:

@@ -6,7 +6,6 @@ deleting it is how elements are made anew.
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -14,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from batchgen.patterns import pattern
 from batchgen.task import is_ref
 
 _SCHEMA = "batchgen.elements/1"
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = pattern(r"[A-Za-z0-9_-]{1,64}")
 _OTHERS_MAY_WRITE = 0o022
 
 

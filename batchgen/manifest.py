@@ -1,9 +1,10 @@
 """The manifest: what the user wrote, read once and strictly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
+
+from msgspec import Struct, field
 
 from batchgen import inspection, names, readers
 from batchgen.deadline import Deadline
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Manifest", "Rate", "Retry", "load"]
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What the user wrote, checked, and where it stands.
 
     Attributes:
@@ -71,7 +71,7 @@ class Manifest:
         if price is None:
             return found or catalog[self.model]
         found = found or outside(self.model, price, catalog) or catalog[self.model]
-        return replace(found, price=price)
+        return found.priced(price)
 
     @property
     def budget(self) -> Micros | None:

@@ -5,23 +5,23 @@ import unicodedata
 from hashlib import sha256
 from pathlib import PurePosixPath
 
+from batchgen.patterns import pattern
+
 PREVIOUS, FLAGGED = "_previous", "_flagged"
 """Folders beside the clips: of those that were replaced, and of those set apart."""
 
 LONGEST = 120
 LONGEST_ID = 80
 LONGEST_DEVICE = 4  # of what Windows keeps for itself: con, com1
-FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_RATIO = re.compile(r"(?<![0-9])([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]+')
-_INVISIBLE = re.compile(
+FOLDER = pattern(r"[a-z0-9][a-z0-9-]{0,62}")
+_RATIO = pattern(r"(?<![0-9])([0-9]{1,2}):([0-9]{1,2})(?![0-9])")
+_FORBIDDEN = pattern(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]+')
+_INVISIBLE = pattern(
     "[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_PLAIN = re.compile(r"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*")
-_RUNS = re.compile(r"-{2,}| {2,}")
-_WINDOWS = re.compile(
-    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
-)
+_PLAIN = pattern(r"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*")
+_RUNS = pattern(r"-{2,}| {2,}")
+_WINDOWS = pattern(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _FOLDS = str.maketrans(
     {"ß": "ss", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "OE"}
     | {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "\u0131": "i", "þ": "th", "Þ": "Th"}

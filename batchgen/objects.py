@@ -13,7 +13,6 @@ import hashlib
 import json
 import mmap
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -34,6 +33,7 @@ from batchgen.errors import StoreError, Unavailable, UsageError
 from batchgen.events import SavedFile
 from batchgen.names import with_hash
 from batchgen.parts import on_disk
+from batchgen.patterns import pattern
 from batchgen.redaction import SECRETS, Redaction
 from batchgen.world import World
 
@@ -62,12 +62,12 @@ _SAID_AT = 3  # tries; less is nobody's business
 _GLANCE, _GRACE = 0.5, 3.0  # seconds
 _BLOCK = 1 << 20
 
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-_KEYLESS = re.compile(
+_STATUS = pattern(r"status code: (\d{3})")
+_CODE = pattern(r"<Code>(\w{1,60})</Code>")
+_KEYLESS = pattern(
     r"169\.254\.|token request|[Aa]ccount must be specified|[Cc]redential|metadata\."
 )
-_NETWORK = re.compile(r"error sending request|timed? ?out|connection|HTTP error")
+_NETWORK = pattern(r"error sending request|timed? ?out|connection|HTTP error")
 _KEYS = {
     "s3": "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION; of a profile: "
     'eval "$(aws configure export-credentials --format env)"',

@@ -1,6 +1,5 @@
 """Pictures of a request: an address that the service opens, or a file of ours."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from batchgen.findings import Mistake
 from batchgen.images import Album, BadImage
 from batchgen.models import Model
+from batchgen.patterns import pattern
 from batchgen.spelling import near
 
 Step = tuple[str | int, ...]
@@ -15,7 +15,7 @@ FolderOf = Callable[[str], Path]
 """From a field's name to the folder of the file in which its value was written."""
 
 FIELDS = frozenset({"image", "end_image", "images"})
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_SCHEME = pattern(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class Hanging:

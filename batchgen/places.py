@@ -6,9 +6,10 @@ from pathlib import Path
 
 from batchgen.disk import Disk
 from batchgen.errors import StoreError
+from batchgen.patterns import pattern
 
-_REMOTE = re.compile(r"nfs\d?|cifs|smb\d?|smbfs|fuse\.(sshfs|smbnetfs)")
-_PASSING = re.compile(r"(fuse\.)?(fuse-)?overlay(fs)?|aufs|tmpfs|ramfs")
+_REMOTE = pattern(r"nfs\d?|cifs|smb\d?|smbfs|fuse\.(sshfs|smbnetfs)")
+_PASSING = pattern(r"(fuse\.)?(fuse-)?overlay(fs)?|aufs|tmpfs|ramfs")
 _OF_A_POD = "/volumes/kubernetes.io~empty-dir/"
 _OTHERS_WRITE, _STICKY = 0o002, 0o1000
 

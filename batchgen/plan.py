@@ -1,9 +1,11 @@
 """What to do next for one task, and what a run would do and cost. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal, assert_never
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchgen.events import TaskPlanned
 from batchgen.money import Micros
@@ -17,8 +19,7 @@ _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(Struct, frozen=True):
     """Buy one prediction, after `delay` seconds."""
 
     task: Task
@@ -26,8 +27,7 @@ class Submit:
     delay: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(Struct, frozen=True):
     """Look at a prediction until it ends."""
 
     task: Task
@@ -35,8 +35,7 @@ class Await:
     prediction: str
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
+class Download(Struct, frozen=True):
     """Fetch what a prediction made; a `stray` is that of an older attempt."""
 
     task: Task
@@ -45,8 +44,7 @@ class Download:
     stray: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Struct, frozen=True):
     """Do no more for this task in this session."""
 
     task: Task
@@ -57,8 +55,7 @@ class Abandon:
 Step = Submit | Await | Download | Abandon
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What the user allows; times in seconds.
 
     Attributes:
@@ -207,8 +204,7 @@ def as_bought(planned: TaskPlanned) -> Task:
 Change = Literal["new", "changed", "renamed", "done", "open", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """A task that is not done as it stands.
 
     `before` and `after` are what the run knows and what the manifest says; only of a
@@ -222,8 +218,7 @@ class Edit:
     after: Task | None = None
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """What a run would do and cost, added up task by task.
 
     Counts are of clips; `cost` is of elements too. `rows` are the clips to buy,

@@ -6,9 +6,10 @@ pictures. Nothing here touches money: it only reads files that are whole.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from batchgen import frames
 from batchgen.events import SavedFile

@@ -4,9 +4,10 @@ The numbers are those of the service's own documentation where it gives any, els
 the safe choice that stands beside them.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 LIVE_BASE_URL = "https://api.wavespeed.ai"
 
@@ -38,8 +39,7 @@ MEDIA_CODES = frozenset({1402})  # it could not fetch what it was given the addr
 _FEWEST_SUBMITS, _MOST_SUBMITS = 4, 32
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """One service's habits; times in seconds.
 
     Attributes:
@@ -145,8 +145,7 @@ SANDBOX = Profile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """What an account of one level may do (the vendor's documentation).
 
     Attributes:
@@ -168,8 +167,7 @@ TIERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What may be under way at once: predictions, and starts in a window."""
 
     concurrency: int

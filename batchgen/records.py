@@ -11,7 +11,6 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 from zlib import crc32
 
@@ -77,8 +76,7 @@ def unseal(line: bytes) -> dict[str, Any] | None:
     return _parsed(line) if _checksum(line) is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
+class Edited(Struct, frozen=True):
     """A line whose checksum does not fit: an editor was here, or a disk failed."""
 
     number: int
@@ -120,8 +118,7 @@ def reseal(data: bytes) -> tuple[bytes, list[Edited]]:
     return mended, edits
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+class Replay(Struct, frozen=True):
     """What a journal's bytes say.
 
     `last` is the highest number, which includes records named `x-…` that are ignored.

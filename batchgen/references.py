@@ -4,16 +4,16 @@ A picture of this disk goes out as the address it was uploaded to, an element as
 that the account knows it by. The state file holds references only.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from batchgen.events import Output
+from batchgen.patterns import pattern
 from batchgen.task import is_ref
 
 _ELEMENT = "element_id"
 _ELEMENTS = (_ELEMENT, "element_list")  # the latter, where ids stand in it bare
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = pattern(r"[A-Za-z0-9_-]{1,64}")
 _SOMETHING = "*"
 
 

@@ -1,6 +1,5 @@
 """Fills in a draft: its fields, its name, its file."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from batchgen.findings import Finding, Gathered, Mistake
 from batchgen.given import NAME
 from batchgen.manifest import Manifest
 from batchgen.models import Model
+from batchgen.patterns import pattern
 from batchgen.readers import cells
 from batchgen.readers.nodes import Origin
 from batchgen.task import Days
@@ -22,7 +22,7 @@ _EXAMPLES = {
     "material": "matte stone-glaze ceramic",
     "tagline": "slow mornings, warm hands",
 }
-_BRACES = re.compile(r"(?<!\{)\{[^{}\n]*[,|][^{}\n]*\}(?!\})")
+_BRACES = pattern(r"(?<!\{)\{[^{}\n]*[,|][^{}\n]*\}(?!\})")
 
 
 class Rendering:

@@ -8,23 +8,24 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec import Struct
+
 from batchgen.disk import Disk, make_folders, write_all
 from batchgen.events import AttemptAccepted, dump, parse
+from batchgen.patterns import pattern
 from batchgen.records import seal, unseal
 from batchgen.world import World
 
 WORD = "BATCHGEN-RECOVER"
 _DONE = ".done"
 # A terminal may have broken the line, and a mail may have put words around it.
-_LINE = re.compile(r'\{"v":1,"run":".*?,"c":"[0-9a-f\s]{8,40}"\s*\}', re.DOTALL)
+_LINE = pattern(r'\{"v":1,"run":".*?,"c":"[0-9a-f\s]{8,40}"\s*\}', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Rescued:
+class Rescued(Struct, frozen=True):
     """A paid id with the name of its run."""
 
     run: str

@@ -5,19 +5,19 @@ A comma means and, a repeated flag means or, `\,` is a comma, `*?[` are globs, a
 """
 
 import csv
-import re
 from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from io import StringIO
 
 from batchgen.errors import UsageError
+from batchgen.patterns import pattern
 from batchgen.tasks import Task
 
 Choice = Callable[[Task, str], bool]
 """Whether a task of this status word is meant."""
 
-_COMMA = re.compile(r"(?<!\\),")
+_COMMA = pattern(r"(?<!\\),")
 _SHORTEST_HASH = 8
 
 

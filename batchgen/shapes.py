@@ -1,9 +1,10 @@
 """Tasks to buy that differ in their texts only: asked for once, priced once. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from batchgen.models import Catalog, Model
 from batchgen.money import Micros
@@ -30,8 +31,7 @@ class Shape(NamedTuple):
         return {name: value for name, value in self.fields if value is not None}
 
 
-@dataclass(slots=True)
-class Lot:
+class Lot(Struct):
     """How many tasks have a shape, and the first of them."""
 
     first: Task
@@ -67,8 +67,7 @@ def distinct(lots: Lots, most: int) -> list[tuple[Shape, Lot]]:
     return list(islice(found.values(), most))
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Rehearsal(Struct, frozen=True):
     """The same tasks on a cheaper model.
 
     Attributes:

@@ -4,25 +4,26 @@ Nothing here depends on other tasks, on their order or on what was bought: machi
 never hear of each other agree, and an edit of the manifest moves no task.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchgen.models import Catalog
 from batchgen.models.canonical import digest
+from batchgen.patterns import pattern
 from batchgen.profile import Limits
 from batchgen.task import Task
 
 MOST = 10_000
 """Shards of one run: what the largest arrays of schedulers have."""
 
-_WRITTEN = re.compile("([0-9]{1,9})/([0-9]{1,9})")
-_FOLDER = re.compile(r"(.+)\.shard-([0-9]+)-of-([0-9]+)((?:\.sandbox)?)")
+_WRITTEN = pattern("([0-9]{1,9})/([0-9]{1,9})")
+_FOLDER = pattern(r"(.+)\.shard-([0-9]+)-of-([0-9]+)((?:\.sandbox)?)")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Shard:
+class Shard(Struct, frozen=True, order=True):
     """One of `count` parts of a run, counted from 1."""
 
     count: int

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from batchgen import readers
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Mistake
 from batchgen.models import Model
+from batchgen.patterns import pattern
 from batchgen.readers.csv import Row, Table
 from batchgen.readers.jsonl import Lines
 from batchgen.readers.nodes import Document, Origin
@@ -19,7 +21,7 @@ from batchgen.readers.sheets import Sheet
 if TYPE_CHECKING:
     from batchgen.keys import From, Written
 
-_NAMED = re.compile(
+_NAMED = pattern(
     r"""^(?P<key>prompts)?.*?\bfrom:\s*["']?(?P<file>[^\s"',}#]{1,200}\.[ct]sv)\b""",
     re.MULTILINE | re.IGNORECASE,
 )

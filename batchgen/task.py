@@ -1,21 +1,21 @@
 """A task: one generation fully spelled out."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from batchgen.findings import Place
 from batchgen.models import Catalog, Model, catalog
 from batchgen.models.canonical import digest
 from batchgen.money import Micros, plain
+from batchgen.patterns import pattern
 
-REF = re.compile("sha256:[0-9a-f]{64}")
+REF = pattern("sha256:[0-9a-f]{64}")
 """A reference: a picture by its content, or an element by what it is made of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One clip to buy, or one element that clips show.
 
     Attributes:
@@ -77,8 +77,7 @@ def is_ref(value: object) -> bool:
     return isinstance(value, str) and REF.fullmatch(value) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Days:
+class Days(Struct, frozen=True):
     """What `{{ date }}` is in the names of files: a day for each task, for good.
 
     Attributes:

@@ -1,9 +1,10 @@
 """How a manifest becomes tasks: checked, priced, compared."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from batchgen.clashes import Clashes, Prints
 from batchgen.drafts import Draft
@@ -335,7 +336,7 @@ class Expansion:
             price = self._price
         else:
             return draft.model
-        return replace(draft.model, price=price)
+        return draft.model.priced(price)
 
     def _measured(self, draft: Draft, model: Model, whole: Json) -> Measure | None:
         """Price and seconds; None, and a finding, where nobody can tell the price."""

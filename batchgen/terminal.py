@@ -1,20 +1,21 @@
 """Text for terminals: nothing in it is obeyed, and columns are columns. Pure."""
 
-import re
 import unicodedata
 from collections.abc import Iterator
 
-_SEQUENCES = re.compile(
+from batchgen.patterns import pattern
+
+_SEQUENCES = pattern(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor moves
     "|(?:\x1b[P\\]X^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"
     "|\x1b[ -/]*[0-~]"
 )
-_BLANKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
-_OBEYED = re.compile(
+_BLANKS = pattern("[\t\n\v\f\r\x85\u2028\u2029]+")
+_OBEYED = pattern(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-_HALVES = re.compile("[\ud800-\udfff]")
+_HALVES = pattern("[\ud800-\udfff]")
 
 
 def safe(text: str) -> str:

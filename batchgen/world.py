@@ -8,13 +8,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.to_thread import run_sync
+from msgspec import Struct, field
 
 from batchgen.disk import Disk
 
@@ -60,8 +60,7 @@ def _alarm(line: str) -> None:
         sys.stderr.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long a full disk is borne; seconds.
 
     Attributes:
@@ -77,8 +76,7 @@ class Patience:
     hold: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """What a run takes from outside; a test hands in another one.
 
     Attributes:

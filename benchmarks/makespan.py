@@ -17,7 +17,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -27,6 +27,7 @@ from typing import Any
 
 import anyio
 import httpcore
+from msgspec.structs import replace
 
 from batchgen.cli.session import Account, Session, Terms, connected, first_contact
 from batchgen.engines import Brought, Lease

@@ -11,9 +11,12 @@ looked at in fixed intervals, long enough for the same lag, and without any limi
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import exp, inf, pi, sin
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchgen.polls import Polls
 from batchgen.profile import TIERS, WAVESPEED
@@ -41,8 +44,7 @@ def of_two_kinds(dice: random.Random, _now: float) -> float:
     return dice.choice((60.0, 300.0)) * exp(dice.gauss(0, 0.15))
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """How many clips are in flight, how many there are, and reads a second."""
 
     slots: int

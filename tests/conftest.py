@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import httpx
 import hypothesis
 import pytest
 from browser import chromium as chromium  # noqa: PLC0414 - a fixture
+from msgspec.structs import replace
 
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk

@@ -7,7 +7,6 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ import anyio
 import httpcore
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from batchgen.client import Client
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain

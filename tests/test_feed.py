@@ -3,7 +3,6 @@
 import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,6 +10,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from batchgen.client import Client
 from batchgen.disk import Disk, read_all

@@ -53,7 +53,7 @@ models profile addresses
 variables ledger state statefile sockets
 findings events names pace world ballast places flow
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
-locations
+locations patterns
 """
 
 _PURE = """
@@ -61,7 +61,7 @@ errors events state ledger findings manifest templates tasks plan profile record
 answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
-references shapes elements listings polls flow forms given locations
+references shapes elements listings polls flow forms given locations patterns
 """
 PURE = _PURE.split()
 

@@ -148,7 +148,11 @@ def lines(found: list[Task]) -> str:
 
 def as_they_are(found: list[Task]) -> list[Mapping[str, Any]]:
     return [
-        {name: getattr(task, name) for name in task.__slots__ if name != "place"}
+        {
+            name: getattr(task, name)
+            for name in task.__struct_fields__
+            if name != "place"
+        }
         for task in found
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from msgspec import structs
+from msgspec.structs import replace as changed
 
 from batchgen.answers import Prediction, prediction
 from batchgen.answers import when as moment
@@ -283,7 +284,7 @@ async def test_a_scan_asks_once_a_model_for_all_windows_of_it() -> None:
 
 
 def test_a_short_settle_time_narrows_the_window() -> None:
-    quick = replace(PROFILE, accept_settle=2)
+    quick = changed(PROFILE, accept_settle=2)
     assert judged([A], [row("p", 123)], profile=quick).missing == (A,)
 
 
@@ -365,7 +366,7 @@ LOST: tuple[Event, ...] = (
 )
 STRANGER = row("stranger", -3600, DOG)
 """Somebody's clip of an hour ago: this history does show what was made."""
-HASTY = replace(SANDBOX, accept_settle=0.05, list_settle=0.01)
+HASTY = changed(SANDBOX, accept_settle=0.05, list_settle=0.01)
 
 
 async def settled(  # noqa: PLR0913 - what a history and a journal may hold, by name

@@ -161,7 +161,7 @@ def test_every_clip_is_on_the_page_once_in_order_with_what_it_cost() -> None:
 
 
 def test_texts_from_outside_are_text() -> None:
-    one = replace(task(1, "x", NASTY, note=NASTY), slug=NASTY)
+    one = changed(task(1, "x", NASTY, note=NASTY), slug=NASTY)
     other = task(2, "y", note="plain")
     text = written(
         book([one, other], story(one, "moderation"), story(other), run=NASTY)
@@ -195,7 +195,7 @@ def test_only_the_one_script_may_run_and_nothing_may_load() -> None:
 
 
 def test_a_page_without_scripts_is_a_table_of_links() -> None:
-    one = replace(MUG, output="Tasse blau #1.mp4")
+    one = changed(MUG, output="Tasse blau #1.mp4")
     text = written(book([one, KETTLE], story(one), story(KETTLE, "moderation")))
     plain = text.split("<noscript>")[1].split("</noscript>")[0]
     assert 'href="videos/Tasse%20blau%20%231.mp4"' in plain

@@ -1,7 +1,6 @@
 """Where a file is put, and what of ours goes along with it."""
 
 import json
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from msgspec.structs import replace
 from test_client import KEY, NOW, Server, reply
 
 from batchgen.client import Client

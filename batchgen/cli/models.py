@@ -2,9 +2,10 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import asdict
 
 from batchgen.cli import exits, settings
 from batchgen.cli.colour import say

@@ -3,9 +3,10 @@
 import hashlib
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from batchgen import known, refreshed
 from batchgen.cli.colour import say
@@ -33,8 +34,7 @@ from batchgen.tasks import Expansion, Task, check
 _PENDING = word(TaskState())
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(Struct, frozen=True):
     """What the command line says beside the manifest."""
 
     select: Sequence[str] = ()
@@ -48,8 +48,7 @@ class Flags:
     brief: bool = False  # only the sums are wanted: nothing is kept of a new task
 
 
-@dataclass(slots=True)
-class Order:
+class Order(Struct):
     """One manifest as this command means it.
 
     Attributes:

@@ -1,7 +1,6 @@
 """`batchgen resolve`: settle one attempt that only a person can decide."""
 
 import getpass
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -14,13 +13,14 @@ from batchgen.errors import UsageError
 from batchgen.events import AttemptAbsent, AttemptAccepted, Event, Window
 from batchgen.journal import Journal
 from batchgen.money import dollars
+from batchgen.patterns import pattern
 from batchgen.recorder import Nobody, Recorder
 from batchgen.settle import left_open
 from batchgen.state import Attempt, Stage, TaskState
 from batchgen.tally import Tally
 from batchgen.world import World, iso
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_ID = pattern(r"[A-Za-z0-9_-]{1,128}")
 
 
 def resolve(

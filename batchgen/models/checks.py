@@ -1,11 +1,11 @@
 """Is this input one the model takes? The part of JSON Schema the catalog uses."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchgen.findings import Mistake
+from batchgen.patterns import pattern
 from batchgen.spelling import hint, listed
 
 Path = tuple[str | int, ...]
@@ -13,7 +13,7 @@ _Found = Iterator[Mistake]
 Rule = Callable[[Mapping[str, Any]], Iterator[Mistake]]
 
 LONG_PROMPT = 1500
-_HALF = re.compile("[\ud800-\udfff]")
+_HALF = pattern("[\ud800-\udfff]")
 SHORT_SCENE = 3
 
 

@@ -5,8 +5,9 @@ other field without notice and charges, so what it lacks is worth stopping for.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from batchgen.models.canonical import TWINS, same
 
@@ -14,8 +15,7 @@ _KEYS = ("type", "enum", "minimum", "maximum", "maxItems", "minItems", "default"
 _DEEPEST = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Struct, frozen=True):
     """One model of the account's list; `schema` is that of its request."""
 
     id: str

@@ -1,8 +1,10 @@
 """A model: which fields it takes, what is wrong with a request, what it costs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from msgspec import Struct
 
 from batchgen.errors import CatalogError
 from batchgen.findings import Mistake
@@ -11,8 +13,7 @@ from batchgen.models.canonical import digest, normal, same
 from batchgen.money import Micros, times
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """What one prediction costs: so much a second of video, or so much a task."""
 
     per_second: Micros | None = None
@@ -32,8 +33,7 @@ class Price:
         raise CatalogError("this model has no price", rule="no-price")
 
 
-@dataclass(frozen=True, slots=True)
-class Edition:
+class Edition(Struct, frozen=True):
     """What another dated description of a model says otherwise.
 
     `properties` holds only the fields that differ: name -> schema.
@@ -124,6 +124,10 @@ class Model:
             if name in checks.RULES
         )
         object.__setattr__(self, "_across", across)
+
+    def priced(self, price: Price) -> Self:
+        """The same model at another price."""
+        return replace(self, price=price)
 
     def quick(self, name: str) -> Callable[[Any], bool]:
         """A quick yes for values of one field; where it says no, `judge` speaks."""

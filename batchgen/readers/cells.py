@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchgen.findings import Mistake
+from batchgen.patterns import pattern
 from batchgen.spelling import listed
 
 EMPTY = "<empty>"
@@ -29,16 +30,16 @@ TRUE = frozenset(
 FALSE = frozenset(
     ["false", "no", "off", "0", "falsch", "faux", "falso", "onwaar", "fałsz"]
 )
-_ERROR = re.compile(
+_ERROR = pattern(
     r"#(REF!|N/A|NAME\?|VALUE!|DIV/0!|NULL!|NUM!|SPILL!|CALC!|BEZUG!|NV|WERT!|ZAHL!)"
 )
-_NUMBER = re.compile(r"[-+]?[0-9]{1,15}([.,][0-9]{1,15})?")
-_THOUSANDS = re.compile(
+_NUMBER = pattern(r"[-+]?[0-9]{1,15}([.,][0-9]{1,15})?")
+_THOUSANDS = pattern(
     r"[-+]?[1-9][0-9]{0,2}([., '\xa0\u202f\u2019][0-9]{3})+([.,][0-9]+)?"
 )
-_UNIT = re.compile(r"([-+]?[0-9]+([.,][0-9]+)?)\s*([^\W\d]+\.?|%)")
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2})(:00)?(\s*[AaPp]\.?[Mm]\.?)?")
-_DATE = re.compile(
+_UNIT = pattern(r"([-+]?[0-9]+([.,][0-9]+)?)\s*([^\W\d]+\.?|%)")
+_TIME = pattern(r"([0-9]{1,2}):([0-9]{1,2})(:00)?(\s*[AaPp]\.?[Mm]\.?)?")
+_DATE = pattern(
     r"[0-9]{1,2}[.\s/-]+([^\W\d_]{3,10}|[0-9]{1,2})\b.*|[^\W\d_]{3,10}[.\s/-]+[0-9]{1,2}\b.*"
     r"|[0-9]{4}-[0-9]{2}-[0-9]{2}.*"
 )

@@ -5,11 +5,13 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Place
+from batchgen.patterns import pattern
 from batchgen.readers.nodes import Path
 from batchgen.readers.text import encoding_of, undecodable
 
@@ -20,11 +22,10 @@ BLANK = " \t\r\n\v\f\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200E))
 )
 BLANK += "\u2060\ufeff"
-_SCENE = re.compile(r"scene_([1-9][0-9]?)(_duration)?")
+_SCENE = pattern(r"scene_([1-9][0-9]?)(_duration)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column: its name in our spelling, and as the header shows it."""
 
     name: str

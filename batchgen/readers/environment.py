@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 
 from batchgen.findings import Mistake
+from batchgen.patterns import pattern
 
-_VARIABLE = re.compile(
+_VARIABLE = pattern(
     r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"(?::(?P<kind>[-?])(?P<word>[^}]*))?\}|\$\{[^}]*\}?"
 )

@@ -8,13 +8,14 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, BinaryIO
 
 from batchgen.findings import Finding, Place
+from batchgen.patterns import pattern
 from batchgen.readers.environment import expand
 from batchgen.readers.nodes import Document, Node, Path, Span
 from batchgen.readers.text import LARGEST, decode
 
 DEEPEST = 32
-_SPACE = re.compile(r"[ \t\r\n]*")
-_LITERAL = re.compile(
+_SPACE = pattern(r"[ \t\r\n]*")
+_LITERAL = pattern(
     r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,2})?|true|false|null"
 )
 

@@ -1,7 +1,9 @@
 """Values that remember where they were written."""
 
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchgen.findings import Finding, Mistake, Place
 
@@ -59,8 +61,7 @@ class Origin(NamedTuple):
         return self.finding(mistake, key=key)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """From a line and column to another, counted from 1; the end is exclusive."""
 
     line: int
@@ -69,8 +70,7 @@ class Span:
     end: int
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Struct):
     """A value of a document: a scalar, or a list or map of nodes."""
 
     span: Span

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchgen.findings import Finding, Place
+from batchgen.patterns import pattern
 
-_LINE = re.compile(r"^(?P<lead>\s*(?:- +)*(?:(?P<key>[\w.-]+): +)?)(?P<text>.*)$")
-_FORBIDDEN = re.compile(
+_LINE = pattern(r"^(?P<lead>\s*(?:- +)*(?:(?P<key>[\w.-]+): +)?)(?P<text>.*)$")
+_FORBIDDEN = pattern(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff"
 )
 _STARTS = {

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from batchgen.findings import Finding, Place
+from batchgen.patterns import pattern
 from batchgen.readers.environment import expand
 from batchgen.readers.nodes import Document, Node, Path, Span
 from batchgen.readers.prose import diagnose, prose, reads
@@ -16,8 +17,8 @@ MOST_EXPANDED = 100_000
 PROMPTS = frozenset({"prompt", "prompts", "negative_prompt", "multi_prompt"})
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(
+_INTEGER = pattern(r"[-+]?(0|[1-9][0-9]{0,17})")
+_FLOAT = pattern(
     r"[-+]?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,20})?|\.[0-9]{1,20})"
     r"(?:[eE][-+]?[0-9]{1,2})?"
 )

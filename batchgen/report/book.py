@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from batchgen.models import Catalog
 from batchgen.money import Micros
 from batchgen.records import Record
@@ -30,8 +32,7 @@ MOST_VALUES = 60
 """An axis with more values than this is no axis; search finds them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(Struct, frozen=True):
     """One task, whatever became of it.
 
     Attributes:

@@ -1,8 +1,9 @@
 """What one event says to a person, in one line. Pure: the moment is an argument."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
+
+from msgspec import Struct
 
 from batchgen.events import (
     AttemptAbsent,
@@ -39,8 +40,7 @@ Level = Literal["frame", "problem", "outcome", "detail"]
 """Start and end of a session; what went wrong; what came of it; everything else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A word that says what kind of thing happened, and the thing."""
 
     word: str

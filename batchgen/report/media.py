@@ -1,16 +1,16 @@
 """What is inside a clip, and whether that is what was paid for. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 _SECONDS = 0.5
 _SHAPE = 0.02
 _SHORT_SIDE_OF_4K = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True):
     """What a look into one file showed.
 
     Attributes:

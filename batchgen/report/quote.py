@@ -1,9 +1,10 @@
 """What `plan` says before a cent is spent. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+
+from msgspec import Struct
 
 from batchgen import diff, terminal
 from batchgen.money import Micros, dollars
@@ -20,8 +21,7 @@ NO_SEED = "The models take no seed: a final clip will not equal the rehearsed on
 _SIGNS = {"new": "+", "changed": "~", "failed": "!", "renamed": ">", "removed": "-"}
 
 
-@dataclass(frozen=True, slots=True)
-class First:
+class First(Struct, frozen=True):
     """The first clip to buy, so that a person sees one prompt as it is sent."""
 
     slug: str
@@ -29,8 +29,7 @@ class First:
     prompt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Night:
+class Night(Struct, frozen=True):
     """Whether a plan fits before its deadline.
 
     Attributes:
@@ -46,8 +45,7 @@ class Night:
     zone: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(Struct, frozen=True):
     """Everything the plan's page shows.
 
     Attributes:

@@ -2,15 +2,16 @@
 
 import csv
 import io
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from batchgen.money import plain
+from batchgen.patterns import pattern
 from batchgen.report.summary import error_of, file_of, links_of
 from batchgen.state import TaskState, word
 from batchgen.tally import Tally
@@ -26,13 +27,12 @@ OURS = (
     "bg_error",
     "bg_prediction",
 )
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_LINES = re.compile(r"(\r\n|\r|\n)")
+_NUMBER = pattern(r"-?[0-9]+(\.[0-9]+)?")
+_LINES = pattern(r"(\r\n|\r|\n)")
 _UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """The spreadsheet a run was made from: its columns, and each task's cells."""
 
     columns: Sequence[str]

@@ -1,9 +1,10 @@
 """What a person reads at the end of a run. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 from batchgen import terminal
 from batchgen.money import dollars
@@ -28,8 +29,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
+class _Ending(Struct, frozen=True):
     document: Summary
     tasks: Sequence[Task]
     tally: Tally

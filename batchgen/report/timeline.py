@@ -6,8 +6,9 @@ run of three nights reads as one.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from batchgen.events import (
     AttemptAccepted,
@@ -21,8 +22,7 @@ from batchgen.money import Micros
 from batchgen.records import Record
 
 
-@dataclass(slots=True)
-class Times:
+class Times(Struct):
     """One clip's last attempt, in seconds of running; None has not happened.
 
     `inference` is what the service says of its own work, in seconds. `found` means
@@ -59,8 +59,7 @@ class Times:
         return self.saved - self.completed
 
 
-@dataclass(slots=True)
-class Timeline:
+class Timeline(Struct):
     """All clips' times, and the money over time.
 
     Attributes:

@@ -1,14 +1,14 @@
 """What went wrong, grouped by reason, with the command that tries again. Pure."""
 
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from batchgen.patterns import pattern
 from batchgen.report.book import Book, Clip
 from batchgen.report.words import clips as counted
 
-_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_PLAIN = pattern(r"[A-Za-z0-9._-]+")
 _MOST_NAMES = 6
 
 _ORDER = (

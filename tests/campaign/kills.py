@@ -22,11 +22,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio
+from msgspec.structs import replace
 
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk

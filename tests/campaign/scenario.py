@@ -1,7 +1,9 @@
 """What a seed draws, what a play of it leaves, and the service it is played on."""
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from batchgen.plan import Policy
 from batchgen.profile import WAVESPEED

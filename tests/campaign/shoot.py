@@ -1,9 +1,10 @@
 """What a scenario buys: clips, clips of a picture, and an element that others show."""
 
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from batchgen.models import ELEMENTS_MODEL, catalog
 from batchgen.tasks import Task

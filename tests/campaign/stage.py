@@ -6,12 +6,12 @@ the parts are the real ones.
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from batchgen import moves
 from batchgen.cli import checks
