@@ -1,6 +1,7 @@
 """Clips that are paid and wait to be brought in: the soonest to expire goes first."""
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 
@@ -45,6 +46,8 @@ class Backlog:
         self._paused = False
         self._is_open = False
         self._changed = anyio.Event()
+        self._outside: deque[anyio.Event] = deque()  # of those who wait with a clip
+        self._door = anyio.Lock()
 
     def born(self, prediction: str, moment: float) -> None:
         """When a prediction was accepted, in seconds of the epoch."""
@@ -65,8 +68,9 @@ class Backlog:
         One that waits or is under way already is not brought twice.
         """
         while len(self._waiting) >= _MOST:
-            await self._changed.wait()
+            await self._wait_outside()
         if step.prediction in self._known:
+            self._let_in()
             return
         self._known.add(step.prediction)
         # Of unknown age is only what an earlier session began.
@@ -82,6 +86,7 @@ class Backlog:
                 born, _, step = heapq.heappop(self._waiting)
                 self._under_way[step.prediction] = born
                 self._note()
+                self._let_in()
                 self._wake()
                 return step
             if not self._waiting and not self._is_open:
@@ -103,9 +108,29 @@ class Backlog:
         Args:
             rendering: how many more clips are paid and still to be made.
         """
-        while self._is_late(rendering()):
-            with anyio.move_on_after(self._world.patience.retry):
-                await self._changed.wait()
+        if not self._is_late(rendering()):
+            return
+        async with self._door:  # one looks again and again, for all
+            while self._is_late(rendering()):
+                with anyio.move_on_after(self._world.patience.retry):
+                    await self._changed.wait()
+
+    async def _wait_outside(self) -> None:
+        turn = anyio.Event()
+        self._outside.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._let_in()  # somebody else
+            else:
+                self._outside.remove(turn)
+            raise
+
+    def _let_in(self) -> None:
+        """One alone: hundreds may wait, for one place."""
+        if self._outside and len(self._waiting) < _MOST:
+            self._outside.popleft().set()
 
     def _is_late(self, rendering: int) -> bool:
         self._note()

@@ -7,10 +7,10 @@ follows redirects, reads the environment, or sends the key anywhere but to the
 configured origin.
 """
 
+import json
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +19,7 @@ import anyio
 import httpx
 
 from batchgen.answers import Answer, is_envelope
-from batchgen.connections import lean
+from batchgen.connections import ERRORS, Line, Raw
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.pace import Pace
 from batchgen.redaction import Redaction
@@ -34,8 +34,8 @@ LARGEST = 2 * 1024 * 1024
 """Bytes of an answer, unless more are asked for."""
 
 # Waiting is cheap, not knowing is not: the read limit is far beyond any answer time.
-_SUBMIT = httpx.Timeout(connect=10, write=30, read=120, pool=10)
-_READ = httpx.Timeout(connect=10, write=10, read=30, pool=30)
+_SUBMIT = {"connect": 10.0, "write": 30.0, "read": 120.0}
+_READ = {"connect": 10.0, "write": 10.0, "read": 30.0}
 _READ_DEADLINE = 60.0
 _READS_IN_FLIGHT = 32  # 150 a second, the most of any tier, if each takes 0.2 s
 
@@ -93,8 +93,8 @@ class Wire:
 
     def __init__(
         self,
-        submits: httpx.AsyncClient,
-        reads: httpx.AsyncClient,
+        submits: Line,
+        reads: Line,
         puts: httpx.AsyncClient,
         *,
         pace: Pace,
@@ -143,35 +143,33 @@ class Wire:
             raise ApiError(
                 "the API key has characters that no key has", rule="bad-key", http=401
             )
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "Accept-Encoding": "identity",
+            "User-Agent": "batchgen",
+        }
         common: dict[str, Any] = {
             "base_url": f"{base_url.rstrip('/')}/api/v3/",
-            "headers": {
-                "Authorization": f"Bearer {key}",
-                "Accept-Encoding": "identity",
-                "User-Agent": "batchgen",
-            },
-            "follow_redirects": False,
-            "trust_env": False,
-            "verify": trust(),
+            "headers": headers,
             "proxy": proxy,
-            "http2": False,
+            "network": network,
         }
+        submits = Line(limits=_SUBMIT, keep=False, **common)
+        reads = Line(limits=_READ, keep=True, **common)
+        # Dialled by checked addresses, so by no proxy and over no kept connection.
         fresh = httpx.Limits(max_keepalive_connections=0)
-        async with (
-            httpx.AsyncClient(timeout=_SUBMIT, limits=fresh, **common) as submits,
-            httpx.AsyncClient(timeout=_READ, **common) as reads,
-            # Dialled by checked addresses, so by no proxy and over no kept connection.
-            httpx.AsyncClient(verify=trust(), trust_env=False, limits=fresh) as puts,
-        ):
+        async with httpx.AsyncClient(
+            verify=trust(), trust_env=False, limits=fresh
+        ) as puts:
             if network is not None:
-                for http in (submits, reads, puts):
-                    _put_beneath(network, http)
-            lean(submits, keep=False)
-            lean(reads, keep=True)
+                _put_beneath(network, puts)
             redact = Redaction(key, httpx.URL(proxy).password if proxy else "")
-            yield cls(
-                submits, reads, puts, pace=pace, now=now, awake=awake, redact=redact
-            )
+            try:
+                yield cls(
+                    submits, reads, puts, pace=pace, now=now, awake=awake, redact=redact
+                )
+            finally:
+                await reads.aclose()
 
     @property
     def reads_a_second(self) -> float:
@@ -185,14 +183,11 @@ class Wire:
         Raises:
             Exception: whatever the transport raises; only `phase` can tell what of it.
         """
-        request = self.submits.build_request(
-            "POST", path, json=body, extensions={"trace": phase}
+        data = _document(body)
+        return self._answer(
+            await self.submits.ask("POST", path, data, most=LARGEST, trace=phase),
+            LARGEST,
         )
-        response = await self.submits.send(request, stream=True)
-        try:
-            return await self._whole(response, LARGEST)
-        finally:
-            await response.aclose()
 
     async def ask(
         self,
@@ -211,14 +206,13 @@ class Wire:
         """
         async with self._room:
             await self._pace.turn()
+            data, kind = _body(body, files)
             asked = self.begin()
             try:
                 with anyio.fail_after(deadline):
-                    async with self.reads.stream(
-                        method, path, json=body, files=files
-                    ) as response:
-                        answer = await self._whole(response, most)
-            except (httpx.HTTPError, OSError, TimeoutError) as error:
+                    raw = await self.reads.ask(method, path, data, kind, most=most)
+                answer = self._answer(raw, most)
+            except ERRORS as error:
                 raise Unavailable(self.redact.text(sentence(error))) from error
         self.heard()
         if answer.http == 429:  # noqa: PLR2004
@@ -238,10 +232,13 @@ class Wire:
         """An answer came."""
         self.answered, self.silent_since = True, None
 
-    async def _whole(self, response: httpx.Response, most: int) -> Answer:
-        """The body without our key, whatever a server or a proxy repeats of it."""
-        answer = await _whole(response, most)
-        return replace(answer, body=self.redact(answer.body))
+    def _answer(self, raw: Raw, most: int) -> Answer:
+        """Inflated, and without our key, whatever a server or a proxy repeats of it."""
+        body, encoding = raw.body, raw.headers.get("content-encoding", "")
+        encoding = encoding.strip().lower()
+        if encoding not in ("", "identity"):
+            body = _inflated(body, encoding, most)
+        return Answer(raw.status, raw.headers, self.redact(body))
 
 
 def _put_beneath(network: "AsyncNetworkBackend", client: httpx.AsyncClient) -> None:
@@ -249,19 +246,19 @@ def _put_beneath(network: "AsyncNetworkBackend", client: httpx.AsyncClient) -> N
     transport._pool._network_backend = network  # noqa: SLF001 - the same
 
 
-async def _whole(response: httpx.Response, most: int) -> Answer:
-    """The body, bounded on the wire and after inflating."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > most:
-            raise Unavailable(f"an answer of over {most} bytes")
-        chunks.append(chunk)
-    body = b"".join(chunks)
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
-        body = _inflated(body, encoding, most)
-    return Answer(response.status_code, response.headers, body)
+def _document(body: Mapping[str, Any]) -> bytes:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def _body(
+    body: Mapping[str, Any] | None, files: Mapping[str, Any] | None
+) -> tuple[bytes, str]:
+    """A request's bytes, and their media type."""
+    if files is not None:
+        form = httpx.Request("POST", "http://form", files=files)
+        return form.read(), form.headers["Content-Type"]
+    return (b"" if body is None else _document(body)), "application/json"
 
 
 def _inflated(body: bytes, encoding: str, most: int) -> bytes:

@@ -219,6 +219,35 @@ async def test_who_brings_too_many_waits(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.anyio
+async def test_one_place_lets_one_in_and_who_leaves_gives_it_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("batchgen.backlog._MOST", 1)
+    line, inside = backlog(at_once=9), list[str]()
+    line.open()
+    await line.put(download("a"))
+
+    async def enter(name: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            await line.put(download(name))
+            inside.append(name)
+
+    scopes = {name: anyio.CancelScope() for name in "bcde"}
+    async with anyio.create_task_group() as outside:
+        for name, scope in scopes.items():
+            outside.start_soon(enter, name, scope)
+            await anyio.wait_all_tasks_blocked()
+        scopes["b"].cancel()  # before its turn
+        await anyio.wait_all_tasks_blocked()
+        await line.take()
+        await anyio.wait_all_tasks_blocked()
+        assert inside == ["c"]
+        await line.take()
+        scopes["d"].cancel()  # on its turn
+        await anyio.wait_all_tasks_blocked()
+        assert inside == ["c", "e"]
+
+
 async def test_buying_waits_while_what_is_paid_would_expire() -> None:
     """50 MB came in 100 s, and a thousand such clips are to come: far too slow."""
     said: list[str] = []

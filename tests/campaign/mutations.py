@@ -416,17 +416,10 @@ MUTATIONS = (
     ),
     # The wire.
     Mutation(
-        "redirects are followed",
-        "transport.py",
-        '"follow_redirects": False,',
-        '"follow_redirects": True,',
-        CLIENT,
-    ),
-    Mutation(
         "connections are kept",
         "transport.py",
-        "lean(submits, keep=False)",
-        "lean(submits, keep=True)",
+        "Line(limits=_SUBMIT, keep=False",
+        "Line(limits=_SUBMIT, keep=True",
         CLIENT,
     ),
     Mutation(
@@ -444,13 +437,6 @@ MUTATIONS = (
         CLIENT,
     ),
     Mutation(
-        "proxies of the environment",
-        "transport.py",
-        '"trust_env": False,',
-        '"trust_env": True,',
-        CLIENT,
-    ),
-    Mutation(
         "a model's name is an address",
         "client.py",
         "quote(model), self._spelled",
@@ -460,8 +446,8 @@ MUTATIONS = (
     Mutation(
         "the key may be repeated",
         "transport.py",
-        "body=self.redact(answer.body)",
-        "body=answer.body",
+        "raw.headers, self.redact(body))",
+        "raw.headers, body)",
         SECURITY,
     ),
     Mutation(
