@@ -248,6 +248,7 @@ async def test_one_place_lets_one_in_and_who_leaves_gives_it_to_the_next(
         assert inside == ["c", "e"]
 
 
+@pytest.mark.anyio
 async def test_buying_waits_while_what_is_paid_would_expire() -> None:
     """50 MB came in 100 s, and a thousand such clips are to come: far too slow."""
     said: list[str] = []
