@@ -242,8 +242,8 @@ async def test_one_place_lets_one_in_and_who_leaves_gives_it_to_the_next(
         await line.take()
         await anyio.wait_all_tasks_blocked()
         assert inside == ["c"]
-        await line.take()
-        scopes["d"].cancel()  # on its turn
+        scopes["d"].cancel()
+        await line.take()  # it is let in on its way out
         await anyio.wait_all_tasks_blocked()
         assert inside == ["c", "e"]
 
