@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from batchgen import addresses, mp4, sockets
+from batchgen import addresses, mp4
 from batchgen.answers import retry_after, when
 from batchgen.bodies import SILENCE, Body, Speed, broken
 from batchgen.disk import Disk
@@ -21,6 +21,7 @@ from batchgen.errors import BatchgenError, Unavailable
 from batchgen.events import SavedFile
 from batchgen.parts import BLOCK, MOST_BYTES, BadClip, Note, Part, too_big
 from batchgen.patterns import pattern
+from batchgen.sockets import Wire, proxy_of, within
 from batchgen.trust import trust
 
 MOST_HOPS = 5
@@ -51,37 +52,29 @@ def open_http(
     authorities: Path | None = None,
     transport: httpx.BaseTransport | None = None,
     proxy: str | None = None,
-) -> httpx.Client:
-    """The client of downloads: no key, no cookies, no environment, no redirects.
+) -> httpx.BaseTransport:
+    """What downloads are sent by: no key, no cookies, no environment, no redirects.
 
     `authorities` is a file of certificates to trust in place of the usual ones;
     `transport` replaces the network; `proxy` opens the connections, if it is of a kind
-    that can (`sockets.proxy_of`).
+    that can (`proxy_of`).
     """
     # They log whole links and headers.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if transport is not None:
+        return transport
     context = trust()
     if authorities is not None:
         context = ssl.create_default_context(cafile=authorities)
-    client = httpx.Client(
-        transport=transport,
-        verify=context,
-        trust_env=False,
-        follow_redirects=False,
-        # A kept connection was checked for one name only.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-    )
-    if transport is None:
-        sockets.bind(client, sockets.proxy_of(proxy))
-    return client
+    return Wire(context, proxy_of(proxy))
 
 
 def fetch(
     url: str,
     target: Path,
     *,
-    http: httpx.Client,
+    http: httpx.BaseTransport,
     loopback: bool,
     disk: Disk,
     boot: str = "",
@@ -118,7 +111,7 @@ class _Transfer:
     def __init__(
         self,
         part: Part,
-        http: httpx.Client,
+        http: httpx.BaseTransport,
         loopback: bool,  # noqa: FBT001 - never a literal here
         stop: threading.Event,
         on_bytes: Callable[[int], None],
@@ -170,7 +163,6 @@ class _Transfer:
         """Ask every address of the host until one answers."""
         problem: Exception | None = None
         for route in addresses.routes(link, loopback=self._loopback):
-            # Not `build_request`: nothing the client holds, cookies above all, is sent.
             request = httpx.Request(
                 "GET",
                 route.url,
@@ -178,14 +170,15 @@ class _Transfer:
                 extensions={"timeout": _TIMEOUT, "sni_hostname": route.name},
             )
             try:
-                with sockets.within(HEAD_WITHIN):
-                    return self._http.send(
-                        request, stream=True, auth=None, follow_redirects=False
-                    )
+                with within(HEAD_WITHIN):
+                    response = self._http.handle_request(request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = error
             except httpx.TransportError as error:
                 raise broken(link.host, error) from error
+            else:
+                response.request = request
+                return response
         raise broken(link.host, problem) from problem
 
     def _mind_stop(self) -> None:

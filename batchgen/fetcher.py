@@ -51,7 +51,7 @@ class Fetcher:
     def __init__(
         self,
         client: Client,
-        files: httpx.Client,
+        files: httpx.BaseTransport,
         profile: Profile,
         videos: Path,
         world: World,

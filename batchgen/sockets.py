@@ -1,4 +1,4 @@
-"""Sockets that know a deadline over many reads, and the way through a proxy.
+"""Connections of downloads: a deadline over many reads, and the way through a proxy.
 
 A timeout counts from each byte that comes, so a server that sends one now and then is
 waited for without end.
@@ -22,7 +22,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """All that this thread does here on sockets of `bound` clients takes no longer.
+    """All that this thread asks of a `Wire` until the body takes no longer.
 
     What is too late raises httpx.ConnectTimeout, WriteTimeout or ReadTimeout.
     """
@@ -57,15 +57,83 @@ def proxy_of(text: str | None) -> Proxy | None:
     return Proxy(url.host, url.port or 80, base64.b64encode(words).decode())
 
 
-def bind(client: httpx.Client, proxy: Proxy | None = None) -> None:
-    """Let the connections of a client keep the deadline of `within`.
+class Wire(httpx.BaseTransport):
+    """Each request on an HTTP/1.1 connection of its own, and nothing kept of it.
 
-    With a proxy each is opened through it, but for those to this machine. It is asked
-    for the address that was checked, so it cannot look up another one; TLS goes from
-    here to the server.
+    A kept connection would have been checked for one name only. Connections keep the
+    deadline of `within`. With a proxy each is opened through it, but for those to this
+    machine. It is asked for the address that was checked, so it cannot look up another
+    one; TLS goes from here to the server.
     """
-    transport: Any = client._transport  # noqa: SLF001 - httpx has no argument for it
-    transport._pool._network_backend = _Backend(proxy)  # noqa: SLF001 - the same
+
+    def __init__(self, context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
+        self._context = context
+        self._backend = _Backend(proxy)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request once; the answer's body is still to be read.
+
+        Raises:
+            httpx.TransportError: no answer came.
+        """
+        url = request.url
+        wanted = httpcore.URL(
+            scheme=url.raw_scheme,
+            host=url.raw_host,
+            port=url.port,
+            target=url.raw_path,
+        )
+        line = httpcore.HTTPConnection(
+            wanted.origin, self._context, network_backend=self._backend
+        )
+        asked = httpcore.Request(
+            request.method,
+            wanted,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            answer = line.handle_request(asked)
+        except BaseException as error:
+            line.close()
+            if isinstance(error, _TROUBLE):
+                raise _as_httpx(error) from error
+            raise
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Answered(line, answer),
+            extensions=answer.extensions,
+        )
+
+
+class _Answered(httpx.SyncByteStream):
+    """An answer's body, with which its connection ends."""
+
+    def __init__(
+        self, line: httpcore.HTTPConnection, answer: httpcore.Response
+    ) -> None:
+        self._line = line
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._answer.iter_stream()
+        except _TROUBLE as error:
+            raise _as_httpx(error) from error
+
+    def close(self) -> None:
+        self._line.close()
+
+
+_TROUBLE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+
+
+def _as_httpx(error: Exception) -> httpx.TransportError:
+    """The same trouble under the name that httpx has for it."""
+    kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+    return kind(str(error))
 
 
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:

@@ -201,8 +201,8 @@ def _run(command: list[str], folder: Path) -> Cost:
     return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime)
 
 
-def client(site: Site, *, tls: bool) -> httpx.Client:
-    """Our client of downloads; with TLS it trusts the made certificate."""
+def client(site: Site, *, tls: bool) -> httpx.BaseTransport:
+    """Our transport of downloads; with TLS it trusts the made certificate."""
     if not tls:
         return open_http()
     transport = httpx.HTTPTransport(
@@ -219,7 +219,7 @@ def ours(site: Site, *, tls: bool) -> Cost:
     folder, stop = site.fresh(), threading.Event()
     host = _PUBLIC if tls else "127.0.0.1"
 
-    async def all_of_them(http: httpx.Client) -> None:
+    async def all_of_them(http: httpx.BaseTransport) -> None:
         slots = anyio.CapacityLimiter(_SLOTS)
         async with anyio.create_task_group() as group:
             for number in range(_CLIPS):
@@ -336,7 +336,7 @@ async def _meanwhile(
     """The same while a line is full of clips."""
     stop, folder = threading.Event(), site.fresh()
 
-    async def one_after_the_other(lane: int, http: httpx.Client) -> None:
+    async def one_after_the_other(lane: int, http: httpx.BaseTransport) -> None:
         while not stop.is_set():
             target = folder / f"{lane}.mp4"
             one = partial(

@@ -614,7 +614,7 @@ async def test_one_odd_reading_does_not_give_up_a_paid_clip(
     """A copy of the service that lags behind says so for seconds."""
     one = Task("0" * 32, "cat", MODEL, BODY, 1, 1, 5, {}, "cat.mp4")
     quick = replace(SANDBOX, backoff_first=0.001, backoff_longest=0.01, drop_grace=9)
-    with Server(sends(blip)) as server, httpx.Client() as files:
+    with Server(sends(blip)) as server, httpx.HTTPTransport() as files:
         async with client(server.url) as api:
             fetcher = Fetcher(api, files, quick, tmp_path, World())
             with anyio.move_on_after(0.5):

@@ -118,7 +118,7 @@ def test_a_machine_that_slept_knows_how_long_ago_it_asked(
         await client.balance()
         asked = provider.clock(anyio.current_time())
         profile: Profile = PROFILE
-        fetcher = Fetcher(client, httpx.Client(), profile, tmp_path, world)
+        fetcher = Fetcher(client, httpx.HTTPTransport(), profile, tmp_path, world)
         perform = Local(client, fetcher, profile, tmp_path, world)
         found: list[Any] = []
 

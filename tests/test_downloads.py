@@ -130,7 +130,7 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
+def http() -> Iterator[httpx.BaseTransport]:
     with open_http() as client:
         yield client
 
@@ -138,7 +138,7 @@ def http() -> Iterator[httpx.Client]:
 class Bench:
     """Fetches into a folder."""
 
-    def __init__(self, folder: Path, http: httpx.Client, site: Site) -> None:
+    def __init__(self, folder: Path, http: httpx.BaseTransport, site: Site) -> None:
         self.folder = folder
         self.target = folder / "clip.mp4"
         self.disk = Disk()
@@ -176,7 +176,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, http: httpx.Client, site: Site) -> Bench:
+def bench(tmp_path: Path, http: httpx.BaseTransport, site: Site) -> Bench:
     return Bench(tmp_path, http, site)
 
 
@@ -197,20 +197,14 @@ def test_a_clip_arrives_whole_and_alone(bench: Bench, site: Site) -> None:
     assert bench.target.stat().st_mode & 0o111 == 0
 
 
-def test_nothing_the_client_holds_is_sent(bench: Bench, site: Site) -> None:
+def test_nothing_is_sent_but_what_is_needed(bench: Bench, site: Site) -> None:
     site.give(redirect("/b.mp4"))
     site.give(file(), path="/b.mp4")
-    with httpx.Client(
-        headers={"Authorization": "Bearer canary"},
-        cookies={"session": "canary"},
-        auth=("canary", "canary"),
-        trust_env=False,
-    ) as client:
-        bench.fetch(http=client)
+    bench.fetch()
+    assert len(site.asked) == 2
     for ask in site.asked:
         assert set(ask.headers) == {"Host", "Accept", "Accept-Encoding", "User-Agent"}
         assert ask.headers["Accept-Encoding"] == "identity"
-        assert "canary" not in str(ask.headers)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 7, 8, 100, 60_000, 70_000, len(CLIP)])
@@ -560,7 +554,7 @@ def test_what_is_no_clip_leaves_nothing(
 
 
 def test_a_connection_that_nobody_takes_is_tried_again(
-    bench: Bench, http: httpx.Client
+    bench: Bench, http: httpx.BaseTransport
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -703,6 +697,7 @@ def test_five_redirects_are_followed_and_no_more(bench: Bench, site: Site) -> No
         "http://user@127.0.0.1:{port}/b.mp4",
         "file:///etc/passwd",
         "http://127.0.0.1:99999999/",
+        "http://127.0.0.1:port/",
     ],
 )
 def test_a_redirect_is_held_to_the_same_rules(
@@ -715,8 +710,7 @@ def test_a_redirect_is_held_to_the_same_rules(
 
 
 def test_a_redirect_to_nowhere_is_tried_again(bench: Bench, site: Site) -> None:
-    site.give(answer(302, {}), redirect("http://127.0.0.1:port/"))
-    bench.fail(Unavailable)
+    site.give(answer(302, {}))
     bench.fail(Unavailable)
 
 
@@ -1157,7 +1151,8 @@ def test_an_encrypted_body_is_read_from_the_socket_unharmed(
         extensions={"sni_hostname": "clips.example"},
     )
     with open_http(authorities=tmp_path / "cert.pem") as client:
-        response = client.send(request, stream=True)
+        response = client.handle_request(request)
+        response.request = request
         body = Body(response)  # `fetch` refuses loopback
         view = memoryview(bytearray(MIB))
         came = b""

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import httpx
 import pytest
 from msgspec import structs
 from msgspec.structs import replace
 
 from batchgen.client import Client
 from batchgen.disk import Disk, read_all
+from batchgen.downloads import open_http
 from batchgen.events import (
     AttemptAbsent,
     AttemptAccepted,
@@ -362,7 +362,7 @@ async def house(
         client = await stack.enter_async_context(
             Client.connect("http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now)
         )
-        files = stack.enter_context(httpx.Client())
+        files = stack.enter_context(open_http())
         journal = stack.enter_context(Journal.open(folder, world))
         for event in past:
             journal.append(event)

@@ -178,7 +178,7 @@ async def waited(
     """Buy a clip, wait for it; with some sleep between, like a later session."""
     task = task_of(0, 1)
     bought = await client.submit(MODEL, dict(task.input))
-    fetcher = Fetcher(client, httpx.Client(), PROFILE, folder, machine.start())
+    fetcher = Fetcher(client, httpx.HTTPTransport(), PROFILE, folder, machine.start())
     fetcher.polls = polls = Overheard(PROFILE)
     if asleep:
         await anyio.sleep(asleep)

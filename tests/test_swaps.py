@@ -121,7 +121,7 @@ def moments(
 def test_a_download_writes_nothing_through_a_link_that_took_a_folders_place(
     tmp_path: Path, request: pytest.FixtureRequest, place: str, *, filled: bool
 ) -> None:
-    client: httpx.Client = request.getfixturevalue("http")
+    client: httpx.BaseTransport = request.getfixturevalue("http")
     server: Site = request.getfixturevalue("site")
 
     def act(scene: Scene) -> None:

@@ -212,7 +212,7 @@ class Session:
             )
 
     def _runner(
-        self, recorder: Recorder, files: httpx.Client, models: Catalog
+        self, recorder: Recorder, files: httpx.BaseTransport, models: Catalog
     ) -> Runner:
         account, terms, world = self.account, self.terms, self.world
         videos = self.journal.folder / "videos"

@@ -16,7 +16,7 @@ MOST_AT_ONCE = 16
 class Here:
     """One worker in this process; how many threads it uses, it learns."""
 
-    def __init__(self, files: httpx.Client, world: World) -> None:
+    def __init__(self, files: httpx.BaseTransport, world: World) -> None:
         self._worker = Worker(files, world)
         self._world = world
         self._threads = anyio.CapacityLimiter(MOST_AT_ONCE)

@@ -25,7 +25,7 @@ class Worker:
     stay. `received` is told of every piece that comes, from the thread that fetches it.
     """
 
-    def __init__(self, files: httpx.Client, world: World) -> None:
+    def __init__(self, files: httpx.BaseTransport, world: World) -> None:
         self.stop = Flag()
         self.received: Callable[[int], None] = lambda _count: None
         self._files = files
