@@ -1,5 +1,6 @@
 """The make-believe world of the tests: a real sandbox, real files, real sockets."""
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -9,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import hypothesis
@@ -17,6 +17,7 @@ import pytest
 from browser import chromium as chromium  # noqa: PLC0414 - a fixture
 from msgspec.structs import replace
 
+import nursery
 from batchgen.cli.session import Account, Session, Terms, connected
 from batchgen.disk import Disk
 from batchgen.events import Event
@@ -30,7 +31,6 @@ from batchgen.recorder import Nobody
 from batchgen.records import Record
 from batchgen.report import exit_code
 from batchgen.runner import Runner
-from batchgen.sandbox.launch import launch
 from batchgen.sandbox.options import Addresses
 from batchgen.shards import Shard
 from batchgen.tally import Tally
@@ -127,6 +127,8 @@ class Story:
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run the program as a user would, against this sandbox."""
+        if nursery.can(self.env()):
+            return nursery.command(arguments, self.env(), 100)
         return subprocess.run(
             [sys.executable, "-m", "batchgen", *arguments],
             capture_output=True,
@@ -223,9 +225,12 @@ class Story:
                 return runner, tally
 
 
-def sandboxed(folder: Path, *extra: str, speed: float = 20_000) -> Any:
+@contextlib.contextmanager
+def sandboxed(folder: Path, *extra: str, speed: float = 20_000) -> Iterator[Addresses]:
     """A sandbox for counting: fast, with clips that are all alike."""
-    return launch(folder / "sandbox", speed=speed, profile="plain", extra_args=extra)
+    words = ("--speed", f"{speed:g}", "--profile", "plain", "--port", "0", *extra)
+    with nursery.sandbox(folder / "sandbox", *words) as found:
+        yield Addresses(**found)
 
 
 @pytest.fixture
@@ -239,8 +244,7 @@ def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """One sandbox for a module; tests tell their charges apart by a word."""
     root = tmp_path_factory.mktemp("story")
     with sandboxed(root, "--balance", "1000000") as found:
-        addresses: Addresses = found
-        yield Story(root, addresses.api, root / "sandbox")
+        yield Story(root, found.api, root / "sandbox")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,13 +101,20 @@ def unit_of(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@cache
 def sources() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
 
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    """Everything that stands in a file; read once, for a hundred tests ask."""
+    return list(ast.walk(ast.parse(file.read_bytes(), file)))
+
+
 def imports(file: Path) -> Iterator[Import]:
     """Every import of a file, also inside functions and under TYPE_CHECKING."""
-    for node in ast.walk(ast.parse(file.read_bytes(), file)):
+    for node in nodes(file):
         match node:
             case ast.Import(names=names):
                 yield from (Import(file, node.lineno, one.name) for one in names)
@@ -125,6 +133,7 @@ def whole(module: str, name: str) -> str:
     return f"{module}.{name}" if is_module or module != "batchgen" else module
 
 
+@cache
 def everything() -> list[Import]:
     return [one for file in sources() for one in imports(file)]
 
@@ -208,7 +217,7 @@ def test_a_pure_module_never_asks_the_clock(name: str) -> None:
         f"{file.name}:{node.lineno}"
         for file in sources()
         if unit_of(file) == name
-        for node in ast.walk(ast.parse(file.read_bytes()))
+        for node in nodes(file)
         if isinstance(node, ast.Attribute)
         and node.attr in ("now", "utcnow", "today")
         and ast.unparse(node.value).split(".")[-1] in ("datetime", "date")
@@ -241,7 +250,7 @@ def test_only_the_recorder_and_the_opening_of_a_journal_append() -> None:
         f"{unit_of(file)}:{node.lineno}"
         for file in sources()
         if unit_of(file) not in ("sandbox", "journal", "recorder")
-        for node in ast.walk(ast.parse(file.read_bytes()))
+        for node in nodes(file)
         if isinstance(node, ast.Attribute)
         and node.attr in ("append", "put")
         and "journal" in ast.unparse(node.value).lower()

@@ -1,7 +1,8 @@
 """One line of the journal, and the verdict on every damaged file."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import product
 from zlib import crc32
 
 import pytest
@@ -212,22 +213,34 @@ def test_a_cut_at_every_byte_keeps_every_whole_line() -> None:
         assert found.torn == FILE[kept:length]
 
 
-@pytest.mark.parametrize("number", range(len(LINES)))
-def test_no_flipped_bit_loses_a_record_in_the_middle_unseen(number: int) -> None:
+def flip_each(number: int, places: Iterable[tuple[int, int]]) -> None:
     """Only the end of the file may get shorter: there the high-water mark watches."""
     before, line = b"".join(LINES[:number]), LINES[number]
     after = b"".join(LINES[number + 1 :])
-    for place in range(len(line)):
-        for bit in range(8):
-            flipped = bytearray(line)
-            flipped[place] ^= 1 << bit
-            try:
-                found = replay(before + flipped + after)
-            except JournalDamaged:
-                continue
-            lost_from_here = place == len(line) - 1 and number >= len(LINES) - 2
-            assert number == len(LINES) - 1 or lost_from_here
-            assert prefix(found) >= len(LINES) - 2
+    for place, bit in places:
+        flipped = bytearray(line)
+        flipped[place] ^= 1 << bit
+        try:
+            found = replay(before + flipped + after)
+        except JournalDamaged:
+            continue
+        lost_from_here = place == len(line) - 1 and number >= len(LINES) - 2
+        assert number == len(LINES) - 1 or lost_from_here
+        assert prefix(found) >= len(LINES) - 2
+
+
+@pytest.mark.parametrize("number", range(len(LINES)))
+def test_no_flipped_bit_loses_a_record_in_the_middle_unseen(number: int) -> None:
+    """A bit of each byte, another one each time, and all those of the line's end."""
+    size = len(LINES[number])
+    flip_each(number, ((place, (place + number) % 8) for place in range(size)))
+    flip_each(number, product(range(size - 3, size), range(8)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(LINES)))
+def test_no_flipped_bit_at_all_loses_a_record_unseen(number: int) -> None:
+    flip_each(number, product(range(len(LINES[number])), range(8)))
 
 
 def test_lines_written_twice_count_once() -> None:

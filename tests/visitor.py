@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from batchgen.sandbox.launch import process
+import nursery
 
 MODEL = "/api/v3/kwaivgi/kling-v3.0-4k/text-to-video"
 KEY = {"Authorization": "Bearer anything"}
@@ -31,7 +31,7 @@ class Visitor:
         return self.api.get(path, headers=headers)
 
     def finished(self, identity: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             data: dict[str, Any] = self.result(identity).json()["data"]
             if data["status"] not in ("created", "processing"):
@@ -66,7 +66,7 @@ class Visitor:
 @contextmanager
 def visiting(data: Path, *arguments: str) -> Iterator[Visitor]:
     with (
-        process(data, *FAST, *arguments) as (addresses, _),
-        httpx.Client(base_url=addresses.api, headers=KEY) as api,
+        nursery.sandbox(data, *FAST, *arguments) as addresses,
+        httpx.Client(base_url=addresses["api"], headers=KEY) as api,
     ):
         yield Visitor(api)
