@@ -1,7 +1,6 @@
 """Until when a session buys: what a person writes, and the moment it means. Pure."""
 
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from msgspec import Struct
 
@@ -45,7 +44,7 @@ class Deadline(Struct, frozen=True):
             return self.moment.astimezone(UTC)
         if self.clock is None:
             return (start + timedelta(seconds=self.length or 0.0)).astimezone(UTC)
-        zone = ZoneInfo(self.zone) if self.zone else None
+        zone = zone_of(self.zone)
         # Without a zone the day and the moment are those of the machine's own clock,
         # which knows when summer time ends.
         local = start.astimezone(zone).replace(tzinfo=None)
@@ -92,9 +91,16 @@ def read(text: str) -> Deadline:
     return Deadline(text, moment=moment)
 
 
+def zone_of(name: str) -> tzinfo | None:
+    """The zone of a name like Europe/Berlin; None, which is the machine's, of none."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few manifests name a zone
+
+    return ZoneInfo(name) if name else None
+
+
 def _is_zone(name: str) -> bool:
     try:
-        ZoneInfo(name)
+        zone_of(name)
     except (OSError, ValueError, KeyError):  # a folder, a wild path, nothing there
         return False
     return True
@@ -102,6 +108,7 @@ def _is_zone(name: str) -> bool:
 
 def _zone_like(name: str) -> str:
     import difflib  # noqa: PLC0415 - only a misspelling needs it
+    from zoneinfo import available_timezones  # noqa: PLC0415 - the same
 
     known = {zone.lower(): zone for zone in sorted(available_timezones())}
     cities = {zone.rsplit("/", 1)[-1]: zone for zone in known}

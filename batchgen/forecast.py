@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from math import ceil
-from statistics import median
 
 from msgspec import Struct
 
@@ -59,7 +58,11 @@ def render_time(records: Iterable[Record], model: str) -> float | None:
     """The usual seconds of a model's clips, as a journal saw them; None if never."""
     mine = (seconds for bought, seconds in render_times(records) if bought == model)
     took = deque(mine, maxlen=_RECENT)
-    return median(took) if took else None
+    if not took:
+        return None
+    from statistics import median  # noqa: PLC0415 - only where a run has timings
+
+    return median(took)
 
 
 def render_times(records: Iterable[Record]) -> Iterator[tuple[str, float]]:

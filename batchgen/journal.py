@@ -6,7 +6,6 @@ no background task, and a hundred waiting records cost one sync.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,10 +14,10 @@ from zlib import crc32
 import anyio
 
 from batchgen.ballast import Ballast
-from batchgen.disk import Disk, read_all
 from batchgen.errors import BatchgenError, JournalDamaged, StoreError
 from batchgen.events import AttemptAccepted, Event, Repaired, parse
-from batchgen.records import Record, Replay, encode, readable, replay
+from batchgen.logbook import read
+from batchgen.records import Record, Replay, encode, replay
 from batchgen.rescue import Rescue
 from batchgen.statefile import NAME, NoRoom, StateFile, unwritable
 from batchgen.world import World
@@ -256,31 +255,6 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def read(folder: Path, warn: Callable[[str], None] | None = None) -> tuple[Record, ...]:
-    """The records of a run without its lock: whole lines only, nothing repaired.
-
-    With `warn`, a damaged file is told about and read as far as it is sound: that is
-    enough to look at, and never enough to spend on.
-
-    Raises:
-        JournalDamaged: the file is not what a runner wrote, and there is no `warn`.
-        StoreError: it cannot be read.
-    """
-    try:
-        data = read_all(Disk(), folder / NAME)
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise StoreError(f"{folder / NAME}: {error.strerror}") from error
-    try:
-        return replay(data).records
-    except JournalDamaged as error:
-        if warn is None:
-            raise
-        warn(f"{error.message}; shown is what stands before")
-        return readable(data)
 
 
 def refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) -> None:

@@ -1,7 +1,6 @@
 """Models outside the catalog: with a price they pass, and nobody checks them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from batchgen.findings import Mistake
@@ -10,7 +9,6 @@ from batchgen.models.canonical import normal
 from batchgen.spelling import listed, near
 
 
-@dataclass(frozen=True, slots=True)
 class Outside(Model):
     """A model of which only the name and the price are known.
 
@@ -18,6 +16,7 @@ class Outside(Model):
     other one and every value is taken as it was written.
     """
 
+    __slots__ = ()
     checked: ClassVar[bool] = False
 
     def judge(

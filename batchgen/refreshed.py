@@ -162,9 +162,9 @@ _GIVEN = (
 )  # fmt: skip
 
 
-def place(folder: Path, base_url: str) -> Path:
-    """Where the files of one address are, below the user's own folder."""
-    return folder / "models" / quote(base_url.partition("://")[2], safe="")
+def place(lists: Path, base_url: str) -> Path:
+    """Where the files of one address are, below those of all."""
+    return lists / quote(base_url.partition("://")[2], safe="")
 
 
 def file_name(model: str) -> str:

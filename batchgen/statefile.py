@@ -5,13 +5,15 @@ import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from zlib import crc32
 
 from batchgen.disk import make_folders, read_open, write_all
 from batchgen.errors import JournalDamaged, JournalLocked, StoreError
 from batchgen.places import check
-from batchgen.world import World
+
+if TYPE_CHECKING:
+    from batchgen.world import World
 
 NAME = "state.jsonl"
 _LOCK = ".lock"
@@ -35,7 +37,7 @@ class StateFile:
         length: how much of it is ours, in bytes; all of that is synced.
     """
 
-    def __init__(self, folder: Path, world: World) -> None:
+    def __init__(self, folder: Path, world: "World") -> None:
         self.folder = folder
         self.path = folder / NAME
         self.length = 0
@@ -46,7 +48,7 @@ class StateFile:
         self._handle = self._lock = -1
 
     @classmethod
-    def open(cls, folder: Path, world: World) -> Self:
+    def open(cls, folder: Path, world: "World") -> Self:
         """Make the folder if need be, and lock the file.
 
         Raises:

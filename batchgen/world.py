@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,16 @@ import anyio
 from anyio.to_thread import run_sync
 from msgspec import Struct, field
 
+from batchgen.clock import iso, now
 from batchgen.disk import Disk
 
 if TYPE_CHECKING:
     import httpx
     from httpcore import AsyncNetworkBackend
 
+__all__ = ["Patience", "World", "awake", "iso"]
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def awake() -> float:
@@ -95,7 +94,7 @@ class World(Struct, frozen=True):
         files: transport of the downloads; None for the stock one.
     """
 
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = now
     awake: Callable[[], float] = awake
     chance: random.Random = field(default_factory=random.Random)
     disk: Disk = field(default_factory=Disk)
@@ -114,9 +113,3 @@ class World(Struct, frozen=True):
     def stamp(self) -> str:
         """The time of day as the journal writes it."""
         return iso(self.now())
-
-
-def iso(moment: datetime) -> str:
-    """`2026-10-01T12:00:00.000Z`."""
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -13,10 +13,10 @@ from batchgen.cli.order import Flags, Order, place
 from batchgen.cli.settings import read
 from batchgen.models import ELEMENTS_MODEL
 from batchgen.plan import Plan, Policy
-from batchgen.report.quote import Quote
-from batchgen.report.words import ordered
+from batchgen.quote import Quote, plan_text
 from batchgen.tally import Tally
 from batchgen.task import Task
+from batchgen.words import ordered
 from conftest import Story
 
 CAMPAIGN = """\
@@ -186,7 +186,7 @@ def test_a_plan_counts_clips_and_pays_for_elements(tmp_path: Path) -> None:
     assert (plan.total, plan.to_buy, plan.elements) == (4, 4, 2)
     assert plan.cost == 4 * 2_100_000 + 2 * 10_000
     assert plan.made == (2, 20_000)
-    text = report.plan_text(Quote("m", "O3", plan, None, "3f9a1c", "batchgen run"))
+    text = plan_text(Quote("m", "O3", plan, None, "3f9a1c", "batchgen run"))
     assert "4 clips and 2 elements" in text
     [row] = [line for line in text.splitlines() if "(elements)" in line]
     assert row.split() == ["(elements)", "x", "2", "$0.02"]

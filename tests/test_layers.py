@@ -19,6 +19,7 @@ __main__
 cli
 notify progress posters
 report
+quote
 watch
 runner
 buyer billing statement
@@ -30,6 +31,7 @@ recorder slots witness
 stores
 objects
 reconcile tally starts journal client downloads
+logbook
 transport uploads
 servicetime listings connections
 parts
@@ -52,9 +54,9 @@ refreshed
 outside polls
 models profile addresses
 variables ledger state statefile sockets
-findings events names pace world ballast places flow
+findings words events names pace world ballast places flow
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
-locations patterns
+locations patterns clock
 """
 
 _PURE = """
@@ -63,6 +65,7 @@ answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
 references shapes elements listings polls flow forms given locations patterns
+quote words
 """
 PURE = _PURE.split()
 

@@ -92,7 +92,7 @@ def test_a_drifted_list_is_shown_before_it_is_kept_and_then_prices(
 
 def test_a_broken_file_is_a_warning_with_its_name(story: Story, tmp_path: Path) -> None:
     story.environ["XDG_CONFIG_HOME"] = str(tmp_path)
-    folder = refreshed.place(tmp_path / "batchgen", story.api)
+    folder = refreshed.place(tmp_path / "batchgen/models", story.api)
     folder.mkdir(parents=True)
     broken = folder / refreshed.file_name(ID)
     manifest = story.manifest(["broken boat 0"])
@@ -138,7 +138,7 @@ def test_the_list_of_another_address_is_not_used(tmp_path: Path) -> None:
 
 def test_a_model_without_a_quote_needs_a_price(tmp_path: Path, story: Story) -> None:
     story.environ["XDG_CONFIG_HOME"] = str(tmp_path)
-    folder = refreshed.place(tmp_path / "batchgen", story.api)
+    folder = refreshed.place(tmp_path / "batchgen/models", story.api)
     folder.mkdir(parents=True)
     text = refreshed.text_of(Entry(FILM, "2026-11-22"), story.api)
     (folder / refreshed.file_name(OTHER)).write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from msgspec.structs import replace
 
-from batchgen import report, terminal
+from batchgen import report, terminal, words
 from batchgen.events import (
     AttemptAccepted,
     AttemptNotSent,
@@ -30,7 +30,8 @@ from batchgen.events import (
 )
 from batchgen.money import usd
 from batchgen.plan import Plan
-from batchgen.report import Sheet, Summary, words
+from batchgen.quote import First, Quote, plan_text
+from batchgen.report import Sheet, Summary
 from batchgen.report.sheet import inert
 from batchgen.tally import WORDS, Tally
 from batchgen.tasks import Task
@@ -578,8 +579,8 @@ def small_plan() -> Plan:
     return plan
 
 
-def quote(plan: Plan, **more: Any) -> report.Quote:
-    return report.Quote(
+def quote(plan: Plan, **more: Any) -> Quote:
+    return Quote(
         run="spring-launch",
         model="Kling V3.0 4K",
         plan=plan,
@@ -593,11 +594,11 @@ def quote(plan: Plan, **more: Any) -> report.Quote:
 
 def test_the_plan_is_a_page() -> None:
     prompt = "A matte stone mug, slowly turning. " * 12
-    page = report.plan_text(
+    page = plan_text(
         quote(
             small_plan(),
             product="product 2 x hook 2 = 4",
-            first=report.First("mug-0", "cd091787", prompt),
+            first=First("mug-0", "cd091787", prompt),
             pace="3 at a time, 5 starts a minute",
             eta_s=1810,
         )
@@ -628,7 +629,7 @@ def test_an_edited_manifest_shows_what_changed_in_signs_and_words() -> None:
     plan.add(task(8, "a"), "changed", "MUG-01")
     plan.add(task(9, "b"), "done", "MUG-01")
     plan.removed = ("c",)
-    page = report.plan_text(quote(plan, fresh=False, done_cost=PRICE))
+    page = plan_text(quote(plan, fresh=False, done_cost=PRICE))
     assert page.splitlines()[2] == (
         "  + 4 new   ~ 1 changed   - 1 removed   = 1 done already ($2.10)"
     )
@@ -637,7 +638,7 @@ def test_an_edited_manifest_shows_what_changed_in_signs_and_words() -> None:
 def test_a_plan_with_nothing_to_buy_has_no_table() -> None:
     plan = Plan()
     plan.add(MUG, "done", "mug")
-    page = report.plan_text(quote(plan, fresh=False))
+    page = plan_text(quote(plan, fresh=False))
     assert page.splitlines()[2:] == [
         "  = 1 done already",
         "",
@@ -648,12 +649,12 @@ def test_a_plan_with_nothing_to_buy_has_no_table() -> None:
 
 
 def test_a_plan_over_its_cap_says_how_much_is_missing() -> None:
-    page = report.plan_text(quote(small_plan(), committed=usd(55)))
+    page = plan_text(quote(small_plan(), committed=usd(55)))
     assert "cap $60.00, short by $3.40" in page
 
 
 def test_a_plan_without_a_cap_says_so() -> None:
-    page = report.plan_text(replace(quote(small_plan()), cap=None))
+    page = plan_text(replace(quote(small_plan()), cap=None))
     assert "$8.40     no cap yet\n" in page
 
 
@@ -661,7 +662,7 @@ def test_rows_beyond_twenty_are_added_up() -> None:
     plan = Plan()
     for number in range(25):
         plan.add(task(number, f"clip-{number}"), "new", f"group-{number:02d}")
-    lines = report.plan_text(quote(plan)).splitlines()
+    lines = plan_text(quote(plan)).splitlines()
     assert "  (5 more)           5        25     $10.50" in lines
     assert not any("group-20" in line for line in lines)
 

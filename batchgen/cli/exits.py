@@ -1,7 +1,6 @@
 """How a command ends when it does not end well: one text, one exit code."""
 
 import sys
-import traceback
 
 import click
 
@@ -54,6 +53,8 @@ def fail(error: BaseException, *, command: str, as_json: bool) -> int:
             message = "interrupted"
             advice = "The state file is safe: run the same command."
         case _:
+            import traceback  # noqa: PLC0415 - only for a mistake of ours
+
             crash = "".join(traceback.format_exception(error))
             _say(settings.redaction().text(crash))
             code, reason, rule = BUG, "bug", "bug"

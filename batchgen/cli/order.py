@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from batchgen import known, refreshed
+from batchgen import known
 from batchgen.cli.colour import say
 from batchgen.cli.settings import Settings, fingerprint
 from batchgen.cli.split import Cut, folder_name
@@ -286,8 +286,12 @@ class Order(Struct):
 
 def known_models(settings: Settings, *, sandbox: bool) -> Catalog:
     """The catalog with what this address's list said; the embedded sandbox has none."""
-    folder = refreshed.place(settings.config, settings.base_url)
-    if sandbox or not folder.is_dir():
+    if sandbox or not settings.lists.is_dir():
+        return catalog()
+    from batchgen import refreshed  # noqa: PLC0415 - only after `models --refresh`
+
+    folder = refreshed.place(settings.lists, settings.base_url)
+    if not folder.is_dir():
         return catalog()
 
     def warn(text: str) -> None:

@@ -7,15 +7,16 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 from msgspec.structs import replace
 
-from batchgen import journal, report
+from batchgen import logbook
 from batchgen.cli import exits, settings, split
 from batchgen.cli.colour import say
 from batchgen.cli.order import Flags, Order, cap_of, command, place, policy_of
+from batchgen.clock import iso, now
+from batchgen.deadline import zone_of
 from batchgen.errors import JournalError, ManifestError, StoreError, UsageError
 from batchgen.findings import as_json as finding_json
 from batchgen.findings import render
@@ -25,16 +26,16 @@ from batchgen.models import Price
 from batchgen.money import Micros, plain
 from batchgen.plan import Plan
 from batchgen.profile import TIERS, WAVESPEED, Limits, Profile, profile_for
+from batchgen.quote import First, Night, Quote, plan_text
 from batchgen.readers import sources
 from batchgen.records import Record
-from batchgen.report.words import duration
 from batchgen.shapes import Rehearsal, rehearsal
 from batchgen.shards import Shard
 from batchgen.starts import deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
 from batchgen.tasks import to_json
-from batchgen.world import World, iso
+from batchgen.words import duration
 
 _RENDER_GUESS = 240.0  # seconds a 4K clip may take; nobody publishes it
 _SANDBOX_GUESS = 1.5
@@ -66,9 +67,9 @@ def plan(
     )
     order = place(manifest, env, flags)
     split.refuse_another(order.folder, shard)
-    records, now = journal.read(order.folder), World().now()
+    records, moment = logbook.read(order.folder), now()
     tally = Tally.of(records)
-    order.begin(records, now)
+    order.begin(records, moment)
     order.survey(tally, policy_of(order.manifest))
     if as_tasks:
         for line in lines(order):
@@ -79,8 +80,8 @@ def plan(
         say(render(found, sources(found, encoding)) + "\n", err=True)
     cap = cap_of(order.manifest, None, env.ceiling, shard)
     outlook = outlook_of(order, records)
-    night = _night(order, outlook, records, now)
-    cheap, final = rehearsal(order.plan.lots, order.models), _final(order, env, now)
+    night = _night(order, outlook, records, moment)
+    cheap, final = rehearsal(order.plan.lots, order.models), _final(order, env, moment)
     if as_json:
         facts = document(order, tally, cap, outlook)
         if night:
@@ -93,14 +94,14 @@ def plan(
         page = replace(
             quote(order, tally, cap, manifest, outlook),
             detailed=verbose,
-            night=report.Night(**night) if night else None,
+            night=Night(**night) if night else None,
             rehearsal=cheap,
             final=final,
             shard=_told_of_shard(
                 order, tally, cap_of(order.manifest, None, env.ceiling)
             ),
         )
-        say(report.plan_text(page), nl=False)
+        say(plan_text(page), nl=False)
     return 0
 
 
@@ -144,7 +145,7 @@ def outlook_of(order: Order, records: Sequence[Record]) -> Forecast:
     seen = render_time(records, order.manifest.model)
     for folder in [] if seen else _others(order):
         with contextlib.suppress(JournalError, StoreError):
-            seen = seen or render_time(journal.read(folder), order.manifest.model)
+            seen = seen or render_time(logbook.read(folder), order.manifest.model)
     return Forecast(
         limits.concurrency,
         limits.starts,
@@ -157,7 +158,7 @@ def outlook_of(order: Order, records: Sequence[Record]) -> Forecast:
 def _others(order: Order) -> list[Path]:
     """The newest runs of the same service."""
     found = []
-    for path in order.folder.parent.glob(f"*/{journal.NAME}"):
+    for path in order.folder.parent.glob(f"*/{logbook.NAME}"):
         if path.parent.name.endswith(".sandbox") is not order.live:
             status = path.stat()
             if status.st_size <= _LONGEST_JOURNAL:
@@ -175,7 +176,7 @@ def _night(
     deadline = deadline_of(wanted, records, now)
     room = (deadline - now).total_seconds()
     return {
-        "deadline": deadline.astimezone(ZoneInfo(wanted.zone) if wanted.zone else None),
+        "deadline": deadline.astimezone(zone_of(wanted.zone)),
         "zone": wanted.zone,
         "short_by_s": round(max(0.0, outlook.until_last_start(clips) - room)),
         "clips_in_time": min(clips, outlook.started_within(room)),
@@ -191,7 +192,7 @@ def _final(order: Order, env: settings.Settings, now: datetime) -> Micros | None
     if order.flags.model is None or str(path) == "-":
         return None
     final = place(path, env, replace(order.flags, model=None, run=None))
-    records = journal.read(final.folder)
+    records = logbook.read(final.folder)
     final.begin(records, now)
     try:
         final.survey(Tally.of(records), policy_of(final.manifest))
@@ -282,7 +283,7 @@ def _told_of_shard(order: Order, tally: Tally, cap: Micros | None) -> tuple[str,
 
 def quote(
     order: Order, tally: Tally, cap: Micros | None, path: Path, outlook: Forecast
-) -> report.Quote:
+) -> Quote:
     """The plan as a page."""
     first = order.first
     expansion = order.expansion
@@ -294,7 +295,7 @@ def quote(
         for task, state in tally.states.items()
         if task in wanted and state.status is Status.DONE
     )
-    return report.Quote(
+    return Quote(
         run=order.folder.name,
         model=order.model.title,
         plan=order.plan,
@@ -304,9 +305,7 @@ def quote(
         committed=tally.ledger.committed,
         axis=axes[0][0] if axes else "clips",
         product=_product(order),
-        first=report.First(first.slug, first.id[:8], _prompt(first.input))
-        if first
-        else None,
+        first=First(first.slug, first.id[:8], _prompt(first.input)) if first else None,
         pace=_pace(outlook),
         eta_s=outlook.span(order.plan.to_buy),
         measured=outlook.measured,

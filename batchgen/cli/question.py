@@ -5,7 +5,7 @@ import click
 from batchgen.errors import UsageError
 from batchgen.money import Micros, dollars, plain
 from batchgen.plan import Plan
-from batchgen.report.words import ordered
+from batchgen.words import ordered
 
 _SMALL = 10_000_000  # micro-dollars; from here on a reflex yes is not enough
 

@@ -53,7 +53,7 @@ def refresh(*, name: str | None, yes: bool, as_json: bool) -> int:
             advice="set WAVESPEED_API_KEY (or WAVESPEED_API_KEY_FILE)",
         )
     account = Account(env.base_url, env.key, profile_of(env.base_url), env.proxy)
-    folder = refreshed.place(env.config, env.base_url)
+    folder = refreshed.place(env.lists, env.base_url)
     known = Refreshed(catalog(), folder, env.base_url, _warn)
     found = anyio.run(partial(_ask, account, known, name))
     listed = {one.entry.live.id for one in found}

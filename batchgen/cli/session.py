@@ -33,12 +33,12 @@ from batchgen.plan import Policy
 from batchgen.profile import Limits, Profile
 from batchgen.recorder import Observer, Recorder
 from batchgen.repairs import take_in
-from batchgen.report.words import clips
 from batchgen.runner import Runner, Tasks
 from batchgen.settle import Settlement, left_open
 from batchgen.shards import Shard
 from batchgen.tally import Tally
 from batchgen.watch import clocks, deadline, heartbeat, signals, silence
+from batchgen.words import clips
 from batchgen.world import World, iso
 
 _RECENT = 5000  # records; they tell of enough clips

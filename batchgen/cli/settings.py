@@ -41,6 +41,11 @@ class Settings:
     config: Path = field(default_factory=lambda: Path(click.get_app_dir("batchgen")))
 
     @property
+    def lists(self) -> Path:
+        """Where `models --refresh` keeps what each address of the API lists."""
+        return self.config / "models"
+
+    @property
     def loopback(self) -> bool:
         """Whether the API is a sandbox on this machine."""
         return is_loopback(self.base_url)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from batchgen import journal
+from batchgen import logbook
 from batchgen.disk import Disk
 from batchgen.errors import JournalError, StoreError, UsageError
 from batchgen.models import Catalog
@@ -100,7 +100,7 @@ def missing(folders: Iterable[Path]) -> list[Shard]:
 
 
 def _states(outputs: Path) -> Iterator[Path]:
-    yield from outputs.glob(f"*.shard-*-of-*/{journal.NAME}")
+    yield from outputs.glob(f"*.shard-*-of-*/{logbook.NAME}")
 
 
 def refuse_another(folder: Path, shard: Shard | None, *, held: bool = False) -> None:
@@ -123,7 +123,7 @@ def refuse_another(folder: Path, shard: Shard | None, *, held: bool = False) -> 
         for its, path in parts(folder.parent, run)
         if shard is None or its.count != shard.count
     ]
-    if shard and (whole / journal.NAME).exists():
+    if shard and (whole / logbook.NAME).exists():
         others.insert(0, (None, whole))
     bought = [
         (its, path) for its, path in others if _bought(path) or (held and _busy(path))
@@ -146,7 +146,7 @@ def refuse_another(folder: Path, shard: Shard | None, *, held: bool = False) -> 
 def _bought(folder: Path) -> bool:
     """Whether anything was bought there, or may have been."""
     try:
-        tally = Tally.of(journal.read(folder))
+        tally = Tally.of(logbook.read(folder))
     except (JournalError, StoreError):
         return True  # nobody can tell
     return bool(tally.owned or tally.ledger.committed)
@@ -155,7 +155,7 @@ def _bought(folder: Path) -> bool:
 def _busy(folder: Path) -> bool:
     """Whether a process holds that run."""
     try:
-        with (folder / journal.NAME).open("rb") as file:
+        with (folder / logbook.NAME).open("rb") as file:
             Disk().lock(file.fileno())
     except BlockingIOError:
         return True

@@ -11,8 +11,8 @@ from batchgen.events import Event, OutputsSaved, TaskAbandoned
 from batchgen.money import dollars
 from batchgen.progress.rows import Row
 from batchgen.report.lines import Level, Line, Narrator
-from batchgen.report.words import about, size
 from batchgen.tally import Tally
+from batchgen.words import about, size
 
 _REDRAW = timedelta(seconds=0.1)
 _SPEED_OVER = timedelta(seconds=5)

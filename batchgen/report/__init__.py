@@ -3,7 +3,6 @@
 from batchgen.report.book import Book
 from batchgen.report.ending import Ending, exit_code
 from batchgen.report.lines import Level, Line, Narrator, alive
-from batchgen.report.quote import First, Night, Quote, plan_text
 from batchgen.report.sheet import Part, Sheet, joined_csv, kept_columns, results_csv
 from batchgen.report.standing import joined_text, runs_text, status_text
 from batchgen.report.summary import (
@@ -25,13 +24,10 @@ __all__ = [
     "Book",
     "Ending",
     "Failure",
-    "First",
     "Level",
     "Line",
     "Narrator",
-    "Night",
     "Part",
-    "Quote",
     "Row",
     "Runs",
     "Sheet",
@@ -44,7 +40,6 @@ __all__ = [
     "joined_text",
     "kept_columns",
     "known",
-    "plan_text",
     "results_csv",
     "runs",
     "runs_text",

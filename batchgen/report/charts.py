@@ -6,9 +6,9 @@ from html import escape
 
 from batchgen.money import Micros, dollars
 from batchgen.report.timeline import Timeline, Times, in_flight, median, thinned
-from batchgen.report.words import clips as counted
-from batchgen.report.words import duration
 from batchgen.terminal import cut
+from batchgen.words import clips as counted
+from batchgen.words import duration
 
 _WIDTH, _LEFT, _RIGHT = 520, 8, 512
 _MOST_BARS = 16

@@ -32,9 +32,9 @@ from batchgen.events import (
 )
 from batchgen.money import Micros, dollars
 from batchgen.report.summary import paid_attempts
-from batchgen.report.words import ordered
 from batchgen.state import LOST
 from batchgen.tally import Tally
+from batchgen.words import ordered
 
 Level = Literal["frame", "problem", "outcome", "detail"]
 """Start and end of a session; what went wrong; what came of it; everything else."""

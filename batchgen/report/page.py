@@ -18,13 +18,13 @@ import jinja2
 from markupsafe import Markup
 
 from batchgen.money import dollars, usd
+from batchgen.quote import NO_SEED
 from batchgen.report.book import REMOVED, Axes, Book, Clip, axes
 from batchgen.report.charts import Chart, charts
-from batchgen.report.quote import NO_SEED
 from batchgen.report.troubles import Trouble, troubles
-from batchgen.report.words import clips as counted
-from batchgen.report.words import duration, money
 from batchgen.terminal import cut
+from batchgen.words import clips as counted
+from batchgen.words import duration, money
 
 _ATTENTION = ("failed", "rejected", "lost", "uncertain", "wrong", "flagged")
 _NOT_SHOWN = ("prompt", "multi_prompt")

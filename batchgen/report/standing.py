@@ -7,8 +7,8 @@ from typing import NamedTuple
 from batchgen import terminal
 from batchgen.report.summary import Status, Summary, Total, total
 from batchgen.report.text import page, problems, progress, spent
-from batchgen.report.words import clips, money
 from batchgen.shards import Shard
+from batchgen.words import clips, money
 
 _STOPPED = {
     "budget": "stopped at the cap",

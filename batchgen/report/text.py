@@ -9,10 +9,10 @@ from msgspec import Struct
 from batchgen import terminal
 from batchgen.money import dollars
 from batchgen.report.summary import Failure, Summary
-from batchgen.report.words import clips, duration, elements, money, size
 from batchgen.state import REJECTED, TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
+from batchgen.words import clips, duration, elements, money, size
 
 _SHOWN = 8
 _WHY = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchgen.patterns import pattern
 from batchgen.report.book import Book, Clip
-from batchgen.report.words import clips as counted
+from batchgen.words import clips as counted
 
 _PLAIN = pattern(r"[A-Za-z0-9._-]+")
 _MOST_NAMES = 6

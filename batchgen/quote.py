@@ -6,11 +6,11 @@ from itertools import islice
 
 from msgspec import Struct
 
-from batchgen import diff, terminal
+from batchgen import terminal
 from batchgen.money import Micros, dollars
 from batchgen.plan import Edit, Plan
-from batchgen.report.words import about, clips, duration, ordered
 from batchgen.shapes import Rehearsal
+from batchgen.words import about, clips, duration, ordered
 
 _ROWS = 20
 _PROMPT_LINES = 3
@@ -155,6 +155,8 @@ def _differences(edit: Edit) -> Iterator[str]:
         return
     old = {"model": edit.before.model, **edit.before.input}
     new = {"model": edit.after.model, **edit.after.input}
+    from batchgen import diff  # noqa: PLC0415 - only where a clip was edited
+
     for line in diff.fields(old, new):
         first, *more = terminal.wrap(terminal.safe(line), _COLUMNS - _INDENT - 4)
         yield f"      {first}"
