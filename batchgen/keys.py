@@ -13,7 +13,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from batchgen.given import NAME
+from batchgen.given import (
+    ATTEMPTS,
+    CONCURRENCY,
+    FAILURES,
+    NAME,
+    TAKES,
+    Fields,
+    Level,
+    Range,
+    Uncertain,
+)
 from batchgen.models import DEFAULT_MODEL
 from batchgen.scalars import (
     Bucket,
@@ -32,7 +42,6 @@ from batchgen.scalars import (
     plain_or_map,
 )
 
-Fields = dict[str, Any]
 Happening = Literal["done", "failed", "stopped", "uncertain"]
 
 
@@ -46,6 +55,11 @@ class Keys(BaseModel):
         populate_by_name=False,
         defer_build=True,  # only the whole is ever used: its parts need no validators
     )
+
+
+def _in(numbers: Range) -> Any:
+    """The bounds of a whole number."""
+    return Field(ge=numbers.least, le=numbers.most)
 
 
 def _one_of(noun: str, **choices: object) -> None:
@@ -98,7 +112,9 @@ class PriceKeys(Keys):
 class RetryKeys(Keys):
     """Retries with their parts."""
 
-    attempts: int = Field(1, ge=1, le=20, description="Paid attempts per task.")
+    attempts: Annotated[int, _in(ATTEMPTS)] = Field(
+        1, description="Paid attempts per task."
+    )
     backoff: Seconds = Field(5.0, description="The first wait.")
     max_backoff: Seconds = Field(300.0, description="The longest wait.")
 
@@ -181,8 +197,7 @@ Budget = Annotated[
     Discriminator(plain_or_map),
 ]
 Retries = Annotated[
-    Annotated[int, Field(ge=1, le=20), Tag("<plain>")]
-    | Annotated[RetryKeys, Tag("<map>")],
+    Annotated[int, _in(ATTEMPTS), Tag("<plain>")] | Annotated[RetryKeys, Tag("<map>")],
     Discriminator(plain_or_map),
 ]
 Output = Annotated[
@@ -223,16 +238,16 @@ class Written(Keys):
     exclude: list[dict[str, Match]] = Field([], description="Combinations to drop.")
     overrides: list[Override] = Field([], description="Patches; the later wins.")
     include: list[Fields] = Field([], description="Whole tasks to add.")
-    takes: int = Field(1, ge=1, le=20, description="Clips per task.")
+    takes: Annotated[int, _in(TAKES)] = Field(1, description="Clips per task.")
     labels: dict[str, Label] = Field({}, description="Labels of every task.")
     budget: Budget | None = Field(
         None, description="US dollars for the whole life of the run."
     )
-    tier: Literal["bronze", "silver", "gold", "ultra"] | None = Field(
+    tier: Level | None = Field(
         None, description="The account's level: sets concurrency, rate and reads."
     )
-    concurrency: int | None = Field(
-        None, ge=1, le=5000, description="Clips in the making at once."
+    concurrency: Annotated[int, _in(CONCURRENCY)] | None = Field(
+        None, description="Clips in the making at once."
     )
     rate: RateText = Field(None, description="Starts per time.")
     reads: RateText = Field(None, description="Status reads per time.")
@@ -240,13 +255,13 @@ class Written(Keys):
     task_timeout: Seconds = Field(
         3600.0, description="Wait so long for one clip; it stays collectable."
     )
-    stop_after_failures: int = Field(
-        10, ge=0, le=10_000, description="In a row; 0 for never."
+    stop_after_failures: Annotated[int, _in(FAILURES)] = Field(
+        10, description="In a row; 0 for never."
     )
     retry: Retries = Field(
         1, description="Paid attempts per task, when the provider failed it."
     )
-    uncertain: Literal["hold", "rebuy-absent"] = Field(
+    uncertain: Uncertain = Field(
         "hold", description="What to do with an attempt of unknown fate."
     )
     output: Output = Field(NAME, description="Template of the file name.")

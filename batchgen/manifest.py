@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchgen import inspection, names, readers
 from batchgen.deadline import Deadline
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Gathered, Place
-from batchgen.given import Output, Rate, Retry, Unwritten
+from batchgen.given import Output, Plain, Rate, Retry, plain
 from batchgen.models import Catalog, Model, Price
 from batchgen.money import Micros
 from batchgen.outside import outside
@@ -190,8 +191,6 @@ def load(
         known = ", ".join((*readers.DOCUMENTS, *readers.TABLES, ".jsonl"))
         message = f"{path}: a manifest ends in one of {known}"
         raise ManifestError([Finding(Place(str(path), 0, 0, 0), "format", message)])
-    from batchgen import wording  # noqa: PLC0415 - slow to import
-
     document, findings, digest = readers.document(path, environ, encoding)
     tables = Tables(path, encoding)
     if document is None:
@@ -199,7 +198,7 @@ def load(
         raise ManifestError(list(Gathered(_sorted([*findings, *tables.findings]))))
     if model is not None and isinstance(document.data, dict):
         document.data = {**document.data, "model": model.id, "price": None}
-    written, more = wording.validate(document)
+    written, more = _keys(document)
     findings += more
     findings += inspection.inspect(document, catalog, live=live)
     if written is not None:
@@ -213,7 +212,7 @@ def load(
         path,
         digest,
         written.name or names.folder(path.stem) or "run",
-        written.model_copy(update={"model": named.id if named else written.model}),
+        _of(written, named) if named else written,
         document,
         tables.prompts,
         tables.axes,
@@ -222,12 +221,29 @@ def load(
     )
 
 
+def _keys(document: Document) -> "tuple[Written | None, list[Finding]]":
+    """The keys of a document, or everything that is wrong with them."""
+    written = plain(document.data)
+    if written is not None:
+        return cast("Written", written), []
+    from batchgen import wording  # noqa: PLC0415 - slow to import
+
+    return wording.validate(document)
+
+
+def _of(written: "Written", model: Model) -> "Written":
+    """The same keys, with the full id of the model."""
+    if isinstance(written, Plain):
+        return cast("Written", replace(written, model=model.id))
+    return written.model_copy(update={"model": model.id})
+
+
 def _load_rows(path: Path, encoding: str | None, model: Model | None) -> Manifest:
     rows = opened(path, encoding)
     if isinstance(rows, Table) and rows.findings:
         raise ManifestError(rows.findings)
     name = "" if str(path) == "-" else names.folder(path.stem) or "run"
-    written = Unwritten(model.id) if model else Unwritten()
+    written = Plain(model.id) if model else Plain()
     return Manifest(
         path,
         readers.digest(rows.opened),

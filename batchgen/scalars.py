@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from batchgen import deadline, locations, names
-from batchgen.given import RATE, Rate, rate
-from batchgen.money import Micros, usd
+from batchgen import deadline, given, locations, names
+from batchgen.given import RATE, Rate
+from batchgen.money import Micros
 
 LENGTH = r"[0-9]{1,6}(\.[0-9]{1,3})?(s|m|h)"
 _HOSTS_HERE = ("localhost", "127.0.0.1", "::1")
@@ -25,45 +25,43 @@ def _rate(value: Any) -> Rate:
     if isinstance(value, Rate):
         return value
     try:
-        return rate(value)
+        return given.rate(value)
     except ValueError:
         message = "a rate is a count and a unit of time"
         _wrong("bad-rate", message, label="write 5/s, 60/min or 600/h")
 
 
 def _seconds(value: Any) -> float:
-    found = deadline.seconds(value) if isinstance(value, str) else None
-    if not found:
+    try:
+        return given.seconds(value)
+    except ValueError:
         message = "a length of time needs its unit"
         _wrong("bad-duration", message, label="write 90s, 30m or 2h")
-    return found
 
 
 def _deadline(value: Any) -> deadline.Deadline:
     try:
-        return deadline.read(value if isinstance(value, str) else str(value))
+        return given.until(value)
     except deadline.BadTime as error:
         _wrong("bad-time", str(error), label=error.label)
 
 
 def _money(value: Any) -> Micros:
     try:
-        amount = usd(str(value)) if type(value) in (int, float) else -1
+        return given.money(value)
     except ValueError:
-        amount = -1
-    if amount > 0:
-        return amount
-    digits = re.search(r"[0-9]+(\.[0-9]{1,6})?", str(value))
-    message = "{name} must be a number of US dollars"
-    _wrong("bad-money", message, paste=digits.group() if digits else "")
+        digits = re.search(r"[0-9]+(\.[0-9]{1,6})?", str(value))
+        message = "{name} must be a number of US dollars"
+        _wrong("bad-money", message, paste=digits.group() if digits else "")
 
 
 def folder_name(value: Any) -> Any:
     """A name of a run's folder; what is no text is for pydantic to refuse."""
-    if isinstance(value, str) and not names.FOLDER.fullmatch(value):
+    try:
+        return given.folder_name(value)
+    except ValueError:
         message = "a name has lower-case letters, digits and hyphens"
         _wrong("bad-name", message, paste=names.folder(value))
-    return value
 
 
 def _scalar(value: Any) -> Any:

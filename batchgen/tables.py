@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from batchgen import readers
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Mistake
+from batchgen.given import Plain
 from batchgen.models import Model
 from batchgen.patterns import pattern
 from batchgen.readers.csv import Row, Table
@@ -40,6 +41,8 @@ class Tables:
 
     def read(self, written: "Written", document: Document) -> None:
         """Open all that a sound manifest names."""
+        if isinstance(written, Plain):
+            return  # it names no file
         from batchgen.keys import From  # noqa: PLC0415 - slow to import
 
         if isinstance(written.prompts, From):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from batchgen import keys
 from batchgen.findings import Finding, Mistake
+from batchgen.given import CONCURRENCY, FAILURES, TAKES
 from batchgen.models.checks import shown
 from batchgen.readers.nodes import Document, Origin
 from batchgen.spelling import hint, near
@@ -22,7 +23,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "elements": keys.ElementKeys,
     "notify": keys.NoticeKeys,
 }
-_RUNS = {"concurrency": (1, 5000), "stop_after_failures": (0, 10_000)}
+_RUNS = {"concurrency": CONCURRENCY, "stop_after_failures": FAILURES}
 
 _TAGS = ("<map>", "<list>", "<plain>")
 Details = Mapping[str, Any]
@@ -104,11 +105,9 @@ def _typed(what: str, label: str = "") -> Callable[[Path, Any, Details], Mistake
 
 
 def _bounds(path: Path, value: Any, context: Details) -> Mistake:
-    runs = _RUNS.get(_word(path), (1, 20))
+    least, most = _RUNS.get(_word(path), TAKES)
     del context
-    message = (
-        f"{_word(path)} is {shown(value)}, but it runs from {runs[0]} to {runs[1]:,}"
-    )
+    message = f"{_word(path)} is {shown(value)}, but it runs from {least} to {most:,}"
     return Mistake((), "out-of-range", message)
 
 
