@@ -9,6 +9,7 @@ from batchgen.cli import batchgen
 from batchgen.state import TRANSITIONS, Status
 
 README = Path(__file__).parent.parent / "README.md"
+HELP = README.parent / "batchgen" / "help.txt"
 
 
 def block(name: str) -> str:
@@ -32,13 +33,18 @@ def diagram() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *arrows, "```", ""])
 
 
-def help_text(*command: str) -> str:
-    """What `batchgen COMMAND --help` prints at 80 columns."""
-    words = [*command, "--help"]
+def printed(*words: str) -> str:
+    """What the command line prints at 80 columns."""
     result = CliRunner().invoke(
         batchgen, words, prog_name="batchgen", terminal_width=80
     )
-    return f"```text\n$ batchgen {' '.join(words)}\n{result.output}```\n"
+    return result.output
+
+
+def help_text(*command: str) -> str:
+    """The help of a command, as it stands in the README."""
+    words = (*command, "--help")
+    return f"```text\n$ batchgen {' '.join(words)}\n{printed(*words)}```\n"
 
 
 def every_help() -> str:
@@ -53,6 +59,10 @@ def every_help() -> str:
 
 def test_the_machine_in_the_readme_is_the_table() -> None:
     assert block("state machine") == diagram()
+
+
+def test_the_help_that_is_written_down_is_what_the_program_prints() -> None:
+    assert HELP.read_text(encoding="utf-8") == printed("--help") == printed("-h")
 
 
 def test_the_help_in_the_readme_is_what_the_program_prints() -> None:
@@ -85,6 +95,7 @@ def rewrite() -> None:
         old = f"<!-- {name} -->\n{block(name)}"
         text = text.replace(old, f"<!-- {name} -->\n{inside}")
     README.write_text(text, encoding="utf-8")
+    HELP.write_text(printed("--help"), encoding="utf-8")
 
 
 if __name__ == "__main__":

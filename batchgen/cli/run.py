@@ -1,7 +1,6 @@
 """`batchgen run`: buy, watch and fetch whatever of the plan is not done."""
 
 import contextlib
-import gc
 import os
 import shutil
 import sys
@@ -161,8 +160,6 @@ class _Run:
         self._check_disk()
         account = self._account()
         check_endpoint(self._tally, account)
-        # Much is kept and nothing goes in circles: to look for that costs a fifth.
-        gc.set_threshold(50_000, 50, 1_000)
         return anyio.run(self._connected, account, cap, missing)
 
     def _open(self) -> Journal:
