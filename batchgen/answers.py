@@ -24,10 +24,12 @@ from batchgen.profile import (
 
 EVIDENCE = 8 * 1024
 _ID = pattern(r"[A-Za-z0-9_-]{1,128}")
-_BRACKETS = pattern(rb'"(?:[^"\\\\]|\\\\.)*+"?|[\[\]{}]', re.DOTALL)
+_TEXTS = pattern(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_PLAIN = bytes(set(range(256)) - set(b"[]{}"))
 _DEEPEST = 64
 # Fields that money hangs on.
 _TOLD_ONCE = frozenset({"code", "data", "id", "status", "model", "items", "inputs"})
+_MICROSECONDS = len("2026-11-22T22:00:00.000000Z")
 _LONGEST_WAIT = 3600.0
 _LONGEST_TEXT = 2048
 _MOST_OUTPUTS = 16
@@ -235,7 +237,8 @@ def when(text: str) -> datetime | None:
     """A time from an HTTP header or a JSON field with up to nine decimals."""
     try:
         if text[:4].isdigit():
-            text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+            if len(text) > _MICROSECONDS:
+                text = re.sub(r"(\.\d{6})\d+", r"\1", text)
             moment = datetime.fromisoformat(text)
         else:
             moment = parsedate_to_datetime(text)
@@ -262,15 +265,12 @@ def _depth(body: bytes) -> int:
     if body.count(b"{") + body.count(b"[") <= _DEEPEST:
         return 0  # not worth looking
     depth = deepest = 0
-    for found in _BRACKETS.finditer(body):
-        match found.group():
-            case b"[" | b"{":
-                depth += 1
-                deepest = max(deepest, depth)
-            case b"]" | b"}":
-                depth -= 1
-            case _:
-                pass
+    for bracket in _TEXTS.sub(b"", body).translate(None, _PLAIN):
+        if bracket in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
     return deepest
 
 

@@ -32,6 +32,7 @@ from batchgen.task import Days
 from batchgen.tasks import Expansion, Task, check
 
 _PENDING = word(TaskState())
+_KEPT = 10_000  # tasks, of 1 KB each; more are made anew each time
 
 
 class Flags(Struct, frozen=True):
@@ -65,6 +66,7 @@ class Order(Struct):
         plan_id: a hash of the whole expansion, selection and limit; that of all shards.
         loads: what all clips and elements of each shard cost; empty without shards.
         days: what `{{ date }}` means, for good; see `begin`.
+        clips: those that were chosen, once they were made, if they are few.
     """
 
     manifest: Manifest
@@ -86,6 +88,7 @@ class Order(Struct):
     days: Days | None = None
     album: Album = field(default_factory=Album)
     by_name: bool = False
+    clips: list[Task] = field(default_factory=list)
 
     @property
     def model(self) -> Model:
@@ -183,7 +186,7 @@ class Order(Struct):
 
     def _forget(self) -> None:
         """Begin a walk with nothing chosen."""
-        self.chosen, self.elements, self.known = {}, {}, {}
+        self.chosen, self.elements, self.known, self.clips = {}, {}, {}, []
         self.plan = Plan(brief=self.flags.brief)
         self.first, self.picked = None, 0
 
@@ -247,7 +250,10 @@ class Order(Struct):
         found = self.expansion.elements if self.expansion else []
         also = self.known if whole else {}
         yield from (task for task in found if task.id in self.chosen or task.id in also)
-        yield from (task for task in self._expansion() if task.id in self.chosen)
+        clips = (task for task in self._expansion() if task.id in self.chosen)
+        if len(self.chosen) <= _KEPT:
+            self.clips = self.clips or list(clips)
+        yield from self.clips or clips
 
     def _expansion(self) -> Expansion:
         return check(

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import astuple, fields
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
@@ -151,7 +151,10 @@ def document(run: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _usd(sums: Sums) -> dict[str, Decimal]:
-    return {f"{name}_usd": Decimal(plain(one)) for name, one in asdict(sums).items()}
+    return {
+        f"{one.name}_usd": Decimal(plain(getattr(sums, one.name)))
+        for one in fields(sums)
+    }
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[str]:
@@ -167,6 +170,6 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _amounts(sums: Sums, widths: Sequence[int]) -> str:
-    amounts = asdict(sums).values()
+    amounts = astuple(sums)
     cells = zip(amounts, widths, strict=True)
     return "".join(dollars(amount).rjust(width) for amount, width in cells)

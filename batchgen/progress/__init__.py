@@ -44,19 +44,20 @@ def observers(  # noqa: PLR0913 - each is a fact of the terminal or of the run
         cost: what this session would buy, for the first line.
     """
     shown: Observer
+    narrator = Narrator(run, cost)
     if is_tty and not quiet:
         shown = Bars(stream, utf8=utf8, verbose=verbose, now=now)
     else:
         shown = Lines(
             stream,
-            Narrator(run, cost),
+            narrator,
             utf8=utf8,
             quiet=quiet,
             verbose=verbose,
             now=now,
             timestamps=timestamps,
         )
-    kept = Lines(log, Narrator(run, cost), verbose=verbose, now=now)
+    kept = Lines(log, narrator, verbose=verbose, now=now)
     return Observers((shown, kept))
 
 

@@ -64,11 +64,20 @@ class Narrator:
         self._cost = cost
         self._accepted: dict[str, datetime] = {}
         self._failed: dict[str, str] = {}
+        self._told: tuple[Event | None, Line | None] = (None, None)
 
-    def tell(  # noqa: C901, PLR0911, PLR0912 - one row for each event
+    def tell(self, event: Event, tally: Tally, at: datetime) -> Line | None:
+        """The line of an event that was just applied; None if it has none.
+
+        Several observers may ask for the line of one event.
+        """
+        if event is not self._told[0]:
+            self._told = (event, self._line(event, tally, at))
+        return self._told[1]
+
+    def _line(  # noqa: C901, PLR0911, PLR0912 - one row for each event
         self, event: Event, tally: Tally, at: datetime
     ) -> Line | None:
-        """The line of an event that was just applied; None if it has none."""
         match event:
             case SessionOpened():
                 return self._start(event, tally, at)
