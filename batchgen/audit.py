@@ -3,6 +3,7 @@
 Somebody else who uses the key, a run of another folder, or a loss of ours.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from batchgen.answers import Prediction, when
 from batchgen.client import Client
 from batchgen.errors import Unavailable
 from batchgen.events import SessionClosed, SessionOpened
+from batchgen.history import only
 from batchgen.money import Micros, dollars
 from batchgen.profile import Profile
 from batchgen.recorder import Recorder
@@ -53,23 +55,29 @@ def spans(records: Sequence[Record], until: datetime) -> list[Span]:
     found: list[Span] = []
     opened: datetime | None = None
     ahead = timedelta()
-    last = until
-    for record in records:
+    for record in only(records, SessionOpened, SessionClosed):
         at = when(record.at)
         if at is None:
             continue
         if isinstance(record.event, SessionOpened):
             if opened:
-                found.append((opened, max(opened, last)))
+                last = _before(records, record.n)
+                found.append((opened, max(opened, last + ahead if last else until)))
             ahead = timedelta(milliseconds=record.event.clock_offset_ms)
             opened = at + ahead
-        elif isinstance(record.event, SessionClosed) and opened:
+        elif opened:
             found.append((opened, max(opened, at + ahead)))
             opened = None
-        last = at + ahead
     if opened:
         found.append((opened, until))
     return found
+
+
+def _before(records: Sequence[Record], n: int) -> datetime | None:
+    """When the last thing happened before record `n`."""
+    place = bisect_left(records, n, key=lambda record: record.n)
+    found = (when(records[index].at) for index in range(place - 1, -1, -1))
+    return next((at for at in found if at is not None), None)
 
 
 def orphans(
@@ -148,11 +156,8 @@ async def audit_whole(
     A model that is an empty word stands for all of them.
     """
     now = _service_now(client)
-    ahead = [
-        record.event.clock_offset_ms
-        for record in records
-        if isinstance(record.event, SessionOpened)
-    ]
+    opened = [record.event for record in only(records, SessionOpened)]
+    ahead = [one.clock_offset_ms for one in opened if isinstance(one, SessionOpened)]
     slack = timedelta(milliseconds=max(map(abs, ahead), default=0))
     slack += timedelta(seconds=profile.window_before)
     oldest = now - timedelta(seconds=profile.retention)

@@ -14,6 +14,7 @@ from batchgen.answers import when
 from batchgen.client import Client
 from batchgen.errors import Unavailable
 from batchgen.events import CostSettled, PredictionFailed
+from batchgen.history import only
 from batchgen.ledger import Account
 from batchgen.listings import Bill
 from batchgen.money import Micros, dollars
@@ -103,7 +104,9 @@ def settled(one: Open, bill: Bill) -> CostSettled | None:
 def overdue(tally: Tally, records: Sequence[Record], now: datetime) -> Micros:
     """What should have come back by now and has not."""
     late = 0
-    for record in records:
+    if not tally.ledger.refundable:
+        return late
+    for record in only(records, PredictionFailed):
         event = record.event
         if isinstance(event, PredictionFailed):
             found = tally.ledger.account(event.task, event.attempt)

@@ -13,7 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BufferedIOBase, BytesIO
+from io import BufferedIOBase
 from pathlib import Path
 from types import MappingProxyType
 
@@ -289,12 +289,15 @@ def read_all(disk: Disk, path: Path) -> bytes:
         return file.read()
 
 
-def read_open(disk: Disk, handle: int) -> bytes:
-    """The content of an open file, whatever its name stands for by now."""
-    found = BytesIO()  # whose content is handed on without a second copy
-    while block := disk.pread(handle, _BLOCK, found.tell()):
-        found.write(block)
-    return found.getvalue()
+def read_open(disk: Disk, handle: int, length: int, offset: int) -> bytes:
+    """So many bytes of an open file, whatever its name stands for by now."""
+    found = disk.pread(handle, length, offset)
+    while len(found) < length:
+        more = disk.pread(handle, length - len(found), offset + len(found))
+        if not more:
+            break
+        found += more
+    return found
 
 
 def _enter(folder: str, parent: int | None) -> int:

@@ -6,9 +6,10 @@ turn it into a float. Times inside events are ISO 8601 UTC text.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from msgspec import Meta, Struct, convert, to_builtins
+from msgspec import Meta, Struct, convert, defstruct, to_builtins
 from msgspec.json import Decoder
 from msgspec.structs import force_setattr
 
@@ -394,17 +395,40 @@ Event = TaskEvent | RunEvent
 
 _AnyEvent: Any = Event
 _LINES: Decoder[Event] = Decoder(_AnyEvent)
+_SOME_TASK = "0" * 32
+_ALL = frozenset({*TaskEvent.__args__, *RunEvent.__args__})
 
-KNOWN = frozenset(kind.__name__ for kind in (*TaskEvent.__args__, *RunEvent.__args__))
+KNOWN = frozenset(kind.__name__ for kind in _ALL)
 """The names of every event this version understands."""
+
+
+class _Other(Struct, frozen=True, gc=False):
+    """An event that nobody asked for."""
+
+
+@cache
+def _decoder(kinds: frozenset[type[Event]]) -> Decoder[Event | _Other]:
+    """Reads events of these kinds; of the others it does not keep a field."""
+    others = [
+        defstruct(kind.__name__, [], bases=(_Other,), tag=True, tag_field="t")
+        for kind in _ALL - kinds
+    ]
+    union: Any = Union[(*kinds, *others)]
+    return Decoder(union)
 
 
 def read_lines(text: bytes) -> list[Event]:
     """The events of many lines; ValueError if one is none or has a wrong field."""
     found = _LINES.decode_lines(text)
-    for task in {event.task for event in found if isinstance(event, OfTask)}:
+    for task in {getattr(event, "task", _SOME_TASK) for event in found}:
         _formed(_IS_TASK(task), "task")
     return found
+
+
+def pick_lines(text: bytes, kinds: frozenset[type[Event]]) -> list[Event | None]:
+    """The events of lines that were read before: those of some kinds, and None."""
+    found = _decoder(kinds).decode_lines(text)
+    return [None if isinstance(event, _Other) else event for event in found]
 
 
 def parse(value: Mapping[str, Any]) -> Event:

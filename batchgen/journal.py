@@ -16,8 +16,10 @@ import anyio
 from batchgen.ballast import Ballast
 from batchgen.errors import BatchgenError, JournalDamaged, StoreError
 from batchgen.events import AttemptAccepted, Event, Repaired, parse
+from batchgen.history import Records
 from batchgen.logbook import read
-from batchgen.records import Record, Replay, encode, replay
+from batchgen.records import Record, encode
+from batchgen.replay import End, Hear, nobody
 from batchgen.rescue import Rescue
 from batchgen.statefile import NAME, NoRoom, StateFile, unwritable
 from batchgen.world import World
@@ -29,7 +31,7 @@ class Journal:
     """The open, locked journal of one run. Only the runner appends.
 
     Attributes:
-        records: what it held when it was opened.
+        records: what it held when it was opened; they are read again from the file.
         full: the disk took no more; nothing may be bought until `room` has come back.
         rescue: where a paid id goes that the journal does not take.
     """
@@ -37,7 +39,6 @@ class Journal:
     def __init__(self, folder: Path, world: World) -> None:
         self.folder = folder
         self.path = folder / NAME
-        self.records: tuple[Record, ...] = ()
         self.full = False
         self.rescue = Rescue(folder, world)
         self._ballast = Ballast(folder, world.disk)
@@ -52,14 +53,16 @@ class Journal:
         self._syncing: anyio.Event | None = None
         self._poison: BatchgenError | None = None
         self._file: StateFile
+        self.records: Records
 
     @classmethod
-    def open(cls, folder: Path, world: World) -> Self:
+    def open(cls, folder: Path, world: World, hear: Hear = nobody) -> Self:
         """Lock the run, read its journal, cut a torn tail.
 
         Args:
             folder: the run's folder; it is made if need be.
             world: its disk takes the file, its clock dates the records.
+            hear: told every page of it while it is read; what that raises is raised.
 
         Raises:
             JournalLocked: another process holds the run.
@@ -69,7 +72,7 @@ class Journal:
         journal = cls(folder, world)
         journal._file = StateFile.open(folder, world)
         try:
-            journal._take()
+            journal._take(hear)
         except OSError as error:
             journal.close()
             raise unwritable(journal.path, error) from error
@@ -78,16 +81,15 @@ class Journal:
             raise
         return journal
 
-    def _take(self) -> None:
-        data = self._file.read()
-        found = replay(data)
-        refuse_rollback(self._file.mark(), found, data)
-        self.records = found.records
+    def _take(self, hear: Hear) -> None:
+        self.records = Records(self._file.read)
+        found = self.records.scan(hear)
+        refuse_rollback(self._file.mark(), found)
         self._next = found.last + 1
         self._durable = found.last
         self._repair(found)
 
-    def _repair(self, found: Replay) -> None:
+    def _repair(self, found: End) -> None:
         if found.torn:
             kept = f"torn-{found.last + 1}-{crc32(found.torn):08x}"
             self._file.keep(kept, found.torn)
@@ -257,7 +259,7 @@ class Journal:
         self.close()
 
 
-def refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) -> None:
+def refuse_rollback(mark: tuple[int, int] | None, found: End) -> None:
     """Refuse a file that ends before what was once durable.
 
     Raises:
@@ -269,7 +271,7 @@ def refuse_rollback(mark: tuple[int, int] | None, found: Replay, data: bytes) ->
         f"the state file ends at record {found.last}, but record {mark[0]} was once "
         "written: an older copy was restored or the file was cut",
         rule="rolled-back",
-        advice=f"It has {len(data)} bytes of {mark[1]}. Clips may have been bought "
+        advice=f"It has {found.size} bytes of {mark[1]}. Clips may have been bought "
         "that it does not know, so nothing was submitted. To go on with this copy: "
         "batchgen state RUN accept-rollback.",
     )

@@ -11,7 +11,8 @@ from batchgen.errors import UsageError
 from batchgen.events import AttemptAccepted, Event, Imported, Resealed
 from batchgen.journal import refuse_rollback
 from batchgen.recorder import Recorder
-from batchgen.records import Edited, Record, Replay, encode, replay, reseal
+from batchgen.records import Record, encode
+from batchgen.replay import Edited, Replay, replay, reseal
 from batchgen.rescue import found, put_away, waiting
 from batchgen.state import Stage
 from batchgen.statefile import StateFile
@@ -31,7 +32,7 @@ class Repair:
         self._data = b""
 
     def __enter__(self) -> Self:
-        self._data = self._file.read()
+        self._data = self._file.read_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +95,7 @@ class Repair:
             JournalDamaged: the file is not sound.
             StoreError: it cannot be written; the old file stands.
         """
-        refuse_rollback(self._file.mark(), replay(self._data), self._data)
+        refuse_rollback(self._file.mark(), replay(self._data))
         event = Resealed(what="endpoint", by=by, endpoint=endpoint)
         self._write(event)
         return event

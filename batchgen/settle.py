@@ -21,6 +21,7 @@ from batchgen.events import (
     SessionOpened,
     Window,
 )
+from batchgen.history import only
 from batchgen.journal import Journal
 from batchgen.plan import Policy
 from batchgen.profile import Profile
@@ -56,7 +57,8 @@ def left_open(journal: Journal, tally: Tally, until: str) -> list[AttemptUncerta
     """
     started: dict[tuple[str, int], str] = {}
     opened = until
-    for record in journal.records:
+    left = list(tally.open_attempts())
+    for record in only(journal.records, SessionOpened, AttemptStarted) if left else ():
         match record.event:
             case SessionOpened(clock_offset_ms=ahead):
                 at = when(record.at)
@@ -76,7 +78,7 @@ def left_open(journal: Journal, tally: Tally, until: str) -> list[AttemptUncerta
             error="the session ended before an answer was written down",
             window=Window(since=started[task, number], until=until),
         )
-        for task, number in tally.open_attempts()
+        for task, number in left
     ]
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from batchgen.deadline import Deadline
 from batchgen.events import SessionClosed, SessionOpened, TaskPlanned
+from batchgen.history import only
 from batchgen.records import Record
 from batchgen.task import Days
 
@@ -18,11 +19,7 @@ def continued(records: Sequence[Record], now: datetime) -> SessionOpened | None:
     That is the last one, if it crashed or was cut short by the outside world, not
     more than twelve hours ago.
     """
-    sessions = [
-        record.event
-        for record in records
-        if isinstance(record.event, SessionOpened | SessionClosed)
-    ]
+    sessions = [one.event for one in only(records, SessionOpened, SessionClosed)]
     opened = next((s for s in reversed(sessions) if isinstance(s, SessionOpened)), None)
     if opened is None:
         return None
@@ -54,7 +51,7 @@ def days_of(records: Sequence[Record], now: datetime) -> Days:
     today = (before.day if before else "") or now.astimezone(UTC).date().isoformat()
     planned: dict[str, str] = {}
     day = ""
-    for record in records:
+    for record in only(records, SessionOpened, TaskPlanned):
         match record.event:
             case SessionOpened():
                 day = record.event.day or record.at[:10]

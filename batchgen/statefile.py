@@ -2,13 +2,14 @@
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from zlib import crc32
 
-from batchgen.disk import make_folders, read_open, write_all
+from batchgen.disk import Disk, make_folders, read_open, write_all
 from batchgen.errors import JournalDamaged, JournalLocked, StoreError
 from batchgen.places import check
 
@@ -123,9 +124,13 @@ class StateFile:
             advice="Nothing was submitted. Set BATCHGEN_OUTPUTS to a local folder.",
         )
 
-    def read(self) -> bytes:
+    def read(self, length: int, offset: int) -> bytes:
+        """So many bytes from an offset; fewer only at the end."""
+        return read_open(self._disk, self._handle, length, offset)
+
+    def read_all(self) -> bytes:
         """All of it."""
-        return read_open(self._disk, self._handle)
+        return self.read(self._disk.size(self._handle), 0)
 
     def mark(self) -> tuple[int, int] | None:
         """The high-water mark: number and length of what was once durable."""
@@ -240,6 +245,19 @@ class StateFile:
             if handle >= 0:
                 self._disk.close(handle)
         self._lock = self._handle = -1
+
+
+def unlocked(disk: Disk, path: Path) -> Callable[[int, int], bytes]:
+    """Reads a file that another process may be writing to; a link is not followed."""
+
+    def read(length: int, offset: int) -> bytes:
+        handle = disk.open(path, os.O_RDONLY)
+        try:
+            return read_open(disk, handle, length, offset)
+        finally:
+            disk.close(handle)
+
+    return read
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:

@@ -27,8 +27,9 @@ from batchgen.events import (
 from batchgen.ledger import Ledger
 from batchgen.money import Micros
 from batchgen.profile import MEDIA_CODES
-from batchgen.records import Record, undisturbed
+from batchgen.records import Record
 from batchgen.references import element_id, pictures, task_of
+from batchgen.replay import Page, undisturbed
 from batchgen.state import Stage, Status, TaskState, evolve, word
 
 WORDS = (
@@ -101,6 +102,18 @@ class Tally:
                 except JournalError as error:
                     raise JournalError(f"record {record.n}: {error}") from error
         return tally
+
+    def hear(self, page: Page) -> None:
+        """Take in a page of a journal while it is read.
+
+        Raises:
+            JournalError: it tells a story that cannot have happened.
+        """
+        for head, event in zip(page.heads, page.events, strict=True):
+            try:
+                self.apply(event)
+            except JournalError as error:
+                raise JournalError(f"record {head.n}: {error}") from error
 
     def apply(self, event: Event) -> None:
         """Take one event in; a JournalError leaves everything as it was."""

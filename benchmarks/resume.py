@@ -49,8 +49,8 @@ RESUME = (
     (
         "import sys; from pathlib import Path; from batchgen.journal import Journal\n"
         "from batchgen.tally import Tally; from batchgen.world import World\n"
-        "with Journal.open(Path(sys.argv[1]), World()) as journal:\n"
-        "    tally = Tally.of(journal.records)\n"
+        "tally = Tally()\n"
+        "Journal.open(Path(sys.argv[1]), World(), tally.hear).close()\n"
         "print(sum(1 for _ in tally.in_flight()), tally.ledger.committed)\n"
     ),
 )

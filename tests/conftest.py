@@ -163,7 +163,7 @@ class Story:
         loaded = load(manifest, environ={}, catalog=models, live=False)
         return list(check(loaded, models, live=False))
 
-    def replay(self, manifest: Path) -> tuple[tuple[Record, ...], Tally]:
+    def replay(self, manifest: Path) -> tuple[Sequence[Record], Tally]:
         """What the state file says now."""
         records = read(self.folder(manifest))
         return records, Tally.of(records)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from test_records import RECORDS
 
-from batchgen.records import replay
+from batchgen.replay import replay
 from batchgen.state import word
 from batchgen.tally import Tally
 

@@ -27,7 +27,7 @@ from batchgen.errors import (
 from batchgen.events import AttemptStarted, Event, Repaired, TaskPlanned
 from batchgen.journal import Journal
 from batchgen.recorder import Recorder
-from batchgen.records import replay
+from batchgen.replay import replay
 from batchgen.tally import Tally
 from batchgen.world import World
 
@@ -561,7 +561,7 @@ async def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> 
 
 
 def test_a_run_that_never_began_reads_as_empty(tmp_path: Path) -> None:
-    assert journals.read(tmp_path / "nothing") == ()
+    assert list(journals.read(tmp_path / "nothing")) == []
 
 
 def test_a_state_file_that_cannot_be_read_is_a_store_error(tmp_path: Path) -> None:

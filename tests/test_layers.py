@@ -49,10 +49,12 @@ tables wording matching inspection references shapes known shards
 keys templates task rescue
 scalars
 given
-readers answers records
+readers answers history
 refreshed
 outside polls
 models profile addresses
+replay
+records
 variables ledger state statefile sockets
 findings words events names pace world ballast places flow
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
@@ -61,7 +63,7 @@ locations patterns clock
 
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
-answers tally money keys names spelling variables variants rendering matching
+replay answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
 references shapes elements listings polls flow forms given locations patterns

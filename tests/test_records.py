@@ -38,7 +38,8 @@ from batchgen.events import (
     TaskPlanned,
     Window,
 )
-from batchgen.records import MAX_LINE, Record, Replay, encode, replay
+from batchgen.records import MAX_LINE, Record, encode
+from batchgen.replay import Replay, replay
 
 TASK = "0123456789abcdef" * 2
 REF = "sha256:" + TASK * 2
@@ -195,7 +196,7 @@ def test_no_money_is_written_as_a_number() -> None:
 
 
 def test_an_empty_file_is_a_journal_that_has_not_begun() -> None:
-    assert replay(b"") == Replay((), 0, 0, b"", unended=False)
+    assert replay(b"") == Replay(0, 0, b"", unended=False, records=())
 
 
 def test_a_cut_at_every_byte_keeps_every_whole_line() -> None:

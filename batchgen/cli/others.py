@@ -59,7 +59,8 @@ class Others:
             size = (folder / journal.NAME).stat().st_size
             before = self._read.get(folder)
             if before is None or before[0] != size:
-                tally = Tally.of(journal.read(folder, lambda _: None))
+                tally = Tally()
+                journal.read(folder, lambda _: None, tally.hear)
                 self._read[folder] = size, frozenset(tally.owned)
         except (OSError, JournalError, StoreError):
             return frozenset()

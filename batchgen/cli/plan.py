@@ -67,8 +67,8 @@ def plan(
     )
     order = place(manifest, env, flags)
     split.refuse_another(order.folder, shard)
-    records, moment = logbook.read(order.folder), now()
-    tally = Tally.of(records)
+    tally, moment = Tally(), now()
+    records = logbook.read(order.folder, hear=tally.hear)
     order.begin(records, moment)
     order.survey(tally, policy_of(order.manifest))
     if as_tasks:
@@ -192,10 +192,11 @@ def _final(order: Order, env: settings.Settings, now: datetime) -> Micros | None
     if order.flags.model is None or str(path) == "-":
         return None
     final = place(path, env, replace(order.flags, model=None, run=None))
-    records = logbook.read(final.folder)
+    tally = Tally()
+    records = logbook.read(final.folder, hear=tally.hear)
     final.begin(records, now)
     try:
-        final.survey(Tally.of(records), policy_of(final.manifest))
+        final.survey(tally, policy_of(final.manifest))
     except (UsageError, ManifestError):
         return None  # the selection means something in the rehearsal alone
     return final.plan.cost

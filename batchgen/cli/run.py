@@ -164,9 +164,10 @@ class _Run:
 
     def _open(self) -> Journal:
         if self._journal is None:
-            journal = Journal.open(self._order.folder, self._world)
+            tally = Tally()
+            journal = Journal.open(self._order.folder, self._world, tally.hear)
             self._journal = self._stack.enter_context(journal)
-            self._tally = Tally.of(self._journal.records)
+            self._tally = tally
             shard = self._order.flags.shard
             split.refuse_another(self._order.folder, shard, held=True)
         return self._journal

@@ -24,6 +24,7 @@ from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
 from batchgen.events import AttemptAccepted, Event, SessionOpened
 from batchgen.fetcher import Fetcher
 from batchgen.forecast import render_times
+from batchgen.history import only
 from batchgen.journal import Journal
 from batchgen.models import Catalog
 from batchgen.money import Micros, dollars
@@ -265,7 +266,7 @@ class Session:
             for task in self.tally.in_flight()
             for one in states[task].attempts
         }
-        for record in self.journal.records if paid else ():
+        for record in only(self.journal.records, AttemptAccepted) if paid else ():
             event = record.event
             if isinstance(event, AttemptAccepted) and event.prediction in paid:
                 moment = when(record.at)

@@ -146,7 +146,8 @@ def refuse_another(folder: Path, shard: Shard | None, *, held: bool = False) -> 
 def _bought(folder: Path) -> bool:
     """Whether anything was bought there, or may have been."""
     try:
-        tally = Tally.of(logbook.read(folder))
+        tally = Tally()
+        logbook.read(folder, hear=tally.hear)
     except (JournalError, StoreError):
         return True  # nobody can tell
     return bool(tally.owned or tally.ledger.committed)

@@ -30,8 +30,9 @@ from batchgen.journal import Journal
 from batchgen.money import dollars
 from batchgen.profile import profile_of
 from batchgen.recorder import Recorder
-from batchgen.records import Edited, Record
+from batchgen.records import Record
 from batchgen.repairs import Import, Repair, judge, rescued, write_import
+from batchgen.replay import Edited
 from batchgen.shards import told
 from batchgen.tally import Tally
 from batchgen.terminal import safe

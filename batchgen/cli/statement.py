@@ -56,8 +56,8 @@ def show(folder: Path, *, as_json: bool) -> int:
             advice="set WAVESPEED_API_KEY (or WAVESPEED_API_KEY_FILE)",
         )
     account = Account(env.base_url, env.key, profile_of(env.base_url), env.proxy)
-    records = journal.read(folder)
-    tally = Tally.of(records)
+    tally = Tally()
+    records = journal.read(folder, hear=tally.hear)
     check_endpoint(tally, account)
     rows = anyio.run(_ask, account, tally, records)
     if as_json:
@@ -117,10 +117,11 @@ async def leave(client: Client, folder: Path, profile: Profile) -> None:
 
     What cannot be written is told and left out.
     """
-    records = journal.read(folder, lambda _: None)
+    tally = Tally()
+    records = journal.read(folder, lambda _: None, tally.hear)
     rows: list[Row] | None = None
     with anyio.move_on_after(_PATIENCE), suppress(Unavailable):
-        rows = await gather(client, Tally.of(records), records, profile)
+        rows = await gather(client, tally, records, profile)
     if rows is None:
         return
     told = document(folder.name, rows)

@@ -23,7 +23,8 @@ from batchgen.models import Catalog, Model, catalog
 from batchgen.money import usd
 from batchgen.pictures import Hanging
 from batchgen.profile import WAVESPEED
-from batchgen.records import Record, undisturbed
+from batchgen.records import Record
+from batchgen.replay import undisturbed
 from batchgen.rows import model_of
 from batchgen.selector import selector
 from batchgen.shards import told

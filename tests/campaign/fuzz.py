@@ -14,7 +14,8 @@ from pathlib import Path
 
 from batchgen.errors import BatchgenError
 from batchgen.journal import refuse_rollback
-from batchgen.records import Record, replay
+from batchgen.records import Record
+from batchgen.replay import replay
 from batchgen.tally import Tally
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "journal-v1.jsonl"
@@ -53,7 +54,7 @@ class Judge:
         """What a session would do with this file; anything but an error may spend."""
         try:
             found = replay(data)
-            refuse_rollback(self._mark, found, data)
+            refuse_rollback(self._mark, found)
             Tally.of(found.records)
         except BatchgenError as error:
             return Verdict("refused", error.rule)

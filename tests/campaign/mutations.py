@@ -73,7 +73,7 @@ MUTATIONS = (
     Mutation(
         "rollback accepted",
         "journal.py",
-        "        refuse_rollback(self._file.mark(), found, data)\n",
+        "        refuse_rollback(self._file.mark(), found)\n",
         "",
         JOURNAL,
     ),
@@ -107,23 +107,23 @@ MUTATIONS = (
     ),
     Mutation(
         "checksums of a block ignored",
-        "records.py",
-        "if not all(map(bytes.endswith, lines, map(_END.__mod__, sums))):",
+        "replay.py",
+        "if tails != TAIL_FORM * len(lines) % tuple(sums):",
         "if not lines:",
         RECORDS,
     ),
     Mutation(
         "numbers of a block ignored",
-        "records.py",
+        "replay.py",
         "if [head.n for head in heads] != [*range(first, first + len(lines))]:",
         "if not heads:",
         RECORDS,
     ),
     Mutation(
         "checksum ignored",
-        "records.py",
-        "            if torn_is_fine:\n                return False\n",
-        "            return False\n",
+        "replay.py",
+        "        if summed is None:\n",
+        "        if summed is None:\n            return 0\n        if not summed:\n",
         RECORDS,
     ),
     # Buying.
@@ -305,8 +305,8 @@ MUTATIONS = (
     Mutation(
         "a dead session's attempts are forgotten",
         "settle.py",
-        "        for task, number in tally.open_attempts()\n",
-        "        for task, number in list(tally.open_attempts())[:0]\n",
+        "        for task, number in left\n",
+        "        for task, number in left[:0]\n",
         f"{RECONCILE} {STORY}",
     ),
     Mutation(

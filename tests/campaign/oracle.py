@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from batchgen.records import replay
+from batchgen.replay import replay
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 

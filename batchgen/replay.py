@@ -1,0 +1,307 @@
+"""What the bytes of a journal say: the verdict on every line, a page at a time. Pure.
+
+Whoever wants to know what happened hears it while the file is read, so that a file of
+any length is read in the room of one page.
+"""
+
+import gc
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+from zlib import crc32
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from batchgen.errors import JournalDamaged
+from batchgen.events import KNOWN, Event, parse, pick_lines, read_lines
+from batchgen.records import FORMAT, TAIL, TAIL_FORM, Record, checksum, parsed, seal
+
+_PAGE = 1 << 17  # bytes
+
+Source = Callable[[int, int], bytes]
+"""At most so many bytes from an offset; none at the end."""
+
+
+class _Head(Struct, frozen=True, gc=False):
+    """What stands before every event."""
+
+    v: Literal[1]
+    n: int
+    at: str
+
+
+_HEADS = Decoder(_Head)
+
+
+class Page(NamedTuple):
+    """Records that stand together in a file.
+
+    `plain` lines are all records, each the one after the last, so that they can be
+    read again with `read_page`.
+    """
+
+    offset: int
+    length: int
+    heads: Sequence[_Head]
+    events: Sequence[Event]
+    plain: bool
+
+    @property
+    def records(self) -> list[Record]:
+        """The events with their numbers and times."""
+        return _joined(self.heads, self.events)
+
+
+Hear = Callable[[Page], None]
+
+
+def nobody(_: Page) -> None:
+    """Does not listen."""
+
+
+class End(Struct, frozen=True):
+    """How a journal ends.
+
+    `last` is the highest number, which includes records named `x-…` that are ignored.
+    `keep` is the length of the good part; what lies behind it is the torn tail.
+    `unended` means that the last good line lacks only its line feed.
+    """
+
+    last: int
+    keep: int
+    torn: bytes
+    unended: bool
+
+    @property
+    def size(self) -> int:
+        """Of the whole file, in bytes."""
+        return self.keep + len(self.torn)
+
+
+class Replay(End, frozen=True):
+    """A whole journal in memory."""
+
+    records: tuple[Record, ...]
+
+
+def replay(data: bytes) -> Replay:
+    """Read a journal that is in memory as a whole; see `scan`."""
+    found: list[Record] = []
+    end = scan(
+        lambda length, offset: data[offset : offset + length],
+        lambda page: found.extend(page.records),
+    )
+    return Replay(end.last, end.keep, end.torn, end.unended, tuple(found))
+
+
+def scan(source: Source, hear: Hear) -> End:
+    """Read a whole journal; `hear` is told every page of it, in order.
+
+    An unterminated or zeroed last line is a torn tail: a batch that was never
+    acknowledged. Junk between two records is harmless for the same reason, and
+    because the numbers stay contiguous.
+
+    Raises:
+        JournalDamaged: a record is missing, edited, doubled with another content, or
+            written by a newer batchgen: reading is fine, spending is not. What stands
+            before it was heard.
+    """
+    reader = _Reader(hear)
+    rest = b""
+    with undisturbed():
+        # A line that does not end is looked at in ever larger pieces.
+        while block := source(max(_PAGE, len(rest)), reader.offset + len(rest)):
+            block = rest + block
+            end = block.rfind(b"\n") + 1
+            rest = block[end:]
+            if end:
+                reader.take(block[:end])
+        unended = bool(rest) and reader.take_unended(rest)
+    # Junk that ends in a line feed stays: only what has none could be glued to the
+    # next record.
+    torn = b"" if unended else rest
+    return End(reader.last, reader.offset, torn, unended)
+
+
+def read_page(data: bytes, kinds: frozenset[type[Event]] | None = None) -> list[Record]:
+    """The records of a plain page; with `kinds` only those.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    events = read_lines(data) if kinds is None else pick_lines(data, kinds)
+    return _joined(_HEADS.decode_lines(data), events)
+
+
+def _joined(heads: Sequence[_Head], events: Sequence[Event | None]) -> list[Record]:
+    return [
+        Record(head.n, head.at, event)
+        for head, event in zip(heads, events, strict=True)
+        if event is not None
+    ]
+
+
+class _Reader:
+    """The verdict on every line, in order."""
+
+    def __init__(self, hear: Hear) -> None:
+        self.offset = 0
+        self._hear = hear
+        self._lines = 0
+        self._sums = array("I")
+
+    @property
+    def last(self) -> int:
+        """The highest number so far."""
+        return len(self._sums)
+
+    def take(self, block: bytes) -> None:
+        """Take whole lines."""
+        lines = block.split(b"\n")
+        lines.pop()
+        if not self._take_plain(lines, block):
+            self._take_each(lines, len(block))
+        self._lines += len(lines)
+        self.offset += len(block)
+
+    def take_unended(self, line: bytes) -> bool:
+        """Take a last line without a line feed, if it is a record; whether it is."""
+        value = parsed(line)
+        if value is None or checksum(line) is None:
+            return False
+        self._take_each([line], len(line))
+        self.offset += len(line)
+        return True
+
+    def _take_plain(self, lines: list[bytes], block: bytes) -> bool:
+        """Take lines that are just what was to be expected, all or none of them."""
+        sums = [crc32(line[:-TAIL]) for line in lines]
+        tails = b"".join([line[-TAIL:] for line in lines])
+        if tails != TAIL_FORM * len(lines) % tuple(sums):
+            return False
+        try:
+            heads, events = _HEADS.decode_lines(block), read_lines(block)
+        except ValueError:
+            return False
+        first = self.last + 1
+        if [head.n for head in heads] != [*range(first, first + len(lines))]:
+            return False
+        self._sums.extend(sums)
+        self._hear(Page(self.offset, len(block), heads, events, plain=True))
+        return True
+
+    def _take_each(self, lines: list[bytes], length: int) -> None:
+        """Take lines one by one; those before a damaged one are heard."""
+        heads: list[_Head] = []
+        events: list[Event] = []
+        try:
+            for number, line in enumerate(lines, self._lines + 1):
+                value = parsed(line)
+                n = 0 if value is None else self._number(value, line, number)
+                if value is not None and n and not str(value.get("t")).startswith("x-"):
+                    events.append(_event(value, number))
+                    heads.append(_Head(1, n, str(value.get("at", ""))))
+        finally:
+            self._hear(Page(self.offset, length, heads, events, plain=False))
+
+    def _number(self, value: dict[str, Any], line: bytes, number: int) -> int:
+        """The number of a line that parsed; 0 if it is a double."""
+        summed = checksum(line)
+        if summed is None:
+            raise damaged(
+                number,
+                "was edited or damaged: its checksum does not fit",
+                rule="edited",
+                advice="If you edited it and mean it: batchgen state RUN reseal.",
+            )
+        if value.get("v") != FORMAT:
+            raise damaged(number, "was written by a newer batchgen")
+        n = value.get("n")
+        if not isinstance(n, int) or n < 1:
+            raise damaged(number, "has no number")
+        if n <= self.last:
+            if self._sums[n - 1] != summed:
+                raise damaged(number, f"repeats record {n} with another content")
+            return 0
+        if n != self.last + 1:
+            raise damaged(number, f"is record {n}; record {self.last + 1} is missing")
+        self._sums.append(summed)
+        return n
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the collector: of what a journal makes nothing is garbage."""
+    busy = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if busy:
+            gc.enable()
+
+
+class Edited(Struct, frozen=True):
+    """A line whose checksum does not fit: an editor was here, or a disk failed."""
+
+    number: int
+    n: int
+    before: str  # the checksum it has, if any
+    after: str  # the one it would need
+    text: str
+
+
+def reseal(data: bytes) -> tuple[bytes, list[Edited]]:
+    """The same file with checksums that fit, and the lines that did not.
+
+    Only for a person who has looked at every one of them.
+
+    Raises:
+        JournalDamaged: more is wrong with it than checksums.
+    """
+    lines = data.split(b"\n")
+    edits = []
+    for number, line in enumerate(lines[:-1], 1):
+        value = parsed(line)
+        if value is None or checksum(line) is not None:
+            continue
+        before = value.pop("c", None)
+        new = seal(value).rstrip(b"\n")
+        lines[number - 1] = new
+        n = value.get("n")
+        edits.append(
+            Edited(
+                number,
+                n if isinstance(n, int) else 0,
+                str(before or ""),
+                new[-TAIL:].decode()[6:14],
+                line.decode("utf-8", "backslashreplace"),
+            )
+        )
+    mended = b"\n".join(lines)
+    replay(mended)
+    return mended, edits
+
+
+def _event(value: dict[str, Any], number: int) -> Event:
+    kind = value.get("t")
+    if kind not in KNOWN:
+        raise damaged(number, f"holds {kind!r}, which this batchgen does not know")
+    try:
+        return parse(value)
+    except ValueError:
+        raise damaged(number, f"is not a proper {kind}") from None
+
+
+def damaged(
+    number: int, what: str, *, rule: str = "", advice: str = ""
+) -> JournalDamaged:
+    """What is said of a line that stops spending."""
+    return JournalDamaged(
+        f"line {number} of the state file {what}",
+        rule=rule,
+        advice="Nothing was submitted. Reading commands still work; restore the file "
+        f"from before the change to go on.{chr(10) * bool(advice)}{advice}",
+    )
