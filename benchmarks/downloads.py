@@ -16,7 +16,6 @@ and while eight downloads fill a line of one gigabit a second.
 import os
 import resource
 import shutil
-import socket
 import ssl
 import struct
 import subprocess
@@ -42,34 +41,27 @@ from batchgen.disk import Disk
 from batchgen.downloads import DownloadStopped, fetch, open_http
 from batchgen.pace import Pace
 from batchgen.sandbox.launch import process
+from benchmarks import nginx
 from benchmarks.figures import Figure, Skipped, main
 
 _CLIPS = 8
 _SLOTS = 4
 _GIGABIT = 100_000_000  # bytes a second that such a line carries, about
 _READ_EVERY = 0.01
-_TOOLS = ("nginx", "aria2c", "curl", "sha256sum", "openssl", "sh")
-_PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
+_TOOLS = ("aria2c", "curl", "sha256sum", "sh")
 # `fetch` dials public addresses only, and never over TLS on loopback: so the links
 # name this one, and the connections of the benchmark end on loopback all the same.
 _PUBLIC = "9.9.9.9"
 _MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
 
-_CONF = """
-daemon off; worker_processes 1; pid nginx.pid; error_log error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; sendfile on; tcp_nopush on; default_type video/mp4;
-  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;
-  uwsgi_temp_path t4; scgi_temp_path t5;
+_SITE = """
+  sendfile on; tcp_nopush on; default_type video/mp4;
   server {{
     listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl;
-    ssl_certificate cert.pem; ssl_certificate_key key.pem;
     root www;
     location /line/ {{ limit_rate {rate}; rewrite ^/line/ /clip.mp4 break; }}
     location / {{ rewrite ^ /clip.mp4 break; }}
   }}
-}}
 """
 
 
@@ -132,27 +124,13 @@ class _Detour(httpcore.SyncBackend):
 def serving(root: Path, size: int) -> Iterator[Site]:
     """An nginx that gives one clip under every name."""
     (root / "www").mkdir(mode=0o755)
-    root.chmod(0o755)  # its workers are nobody's
     _clip(root / "www" / "clip.mp4", size)
-    words = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=clips.example -keyout key.pem -out cert.pem -addext "
-        f"subjectAltName=IP:{_PUBLIC},IP:127.0.0.1"
-    )
-    _run(words.split(), root)
-    site = Site(root, _free_port(), _free_port(), size)
+    nginx.certificate(root, _PUBLIC, "127.0.0.1")
+    site = Site(root, nginx.free_port(), nginx.free_port(), size)
     rate = _GIGABIT // _CLIPS
-    conf = _CONF.format(plain=site.plain, tls=site.tls, rate=rate)
-    (root / "nginx.conf").write_text(conf)
-    command = ["nginx", "-p", str(root), "-c", "nginx.conf", "-e", "error.log"]
-    with subprocess.Popen(
-        command, executable=shutil.which("nginx", path=_PATH)
-    ) as nginx:
-        try:
-            _wait_for(site.tls)
-            yield site
-        finally:
-            nginx.terminate()
+    conf = _SITE.format(plain=site.plain, tls=site.tls, rate=rate)
+    with nginx.running(root, conf, site.tls):
+        yield site
 
 
 def _clip(path: Path, size: int) -> None:
@@ -164,25 +142,6 @@ def _clip(path: Path, size: int) -> None:
         file.write(head + struct.pack(">I4s", size - len(head), b"mdat"))
         while left := size - file.tell():
             file.write(os.urandom(min(left, 1 << 20)))
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 def _run(command: list[str], folder: Path) -> Cost:
@@ -410,7 +369,7 @@ def reads(site: Site, *, quick: bool) -> Iterator[Figure]:
 
 def measure(*, quick: bool) -> Iterator[Figure]:
     """Both ways of transfer, then the reads."""
-    missing = [tool for tool in _TOOLS if not shutil.which(tool, path=_PATH)]
+    missing = nginx.missing(*_TOOLS)
     if missing:
         raise Skipped(f"{', '.join(missing)} not installed")
     if sys.platform != "linux":

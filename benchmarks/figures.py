@@ -25,7 +25,8 @@ class Figure:
         target: the target's number, like P5.
         what: what was measured, with its size.
         ours: our figure, in `unit`.
-        bound: on the ratio ours / theirs if there is a peer, else on `ours`.
+        bound: on the ratio ours / theirs if there is a peer, else on `ours`; None where
+            the figure is only told.
         beyond: the better figure to go for, measured in the same way.
         peer: who did the same work in the same call; empty without one.
         theirs: the peer's figure, in the same unit.
@@ -36,7 +37,7 @@ class Figure:
     what: str
     ours: float
     unit: str
-    bound: float
+    bound: float | None
     beyond: float | None = None
     peer: str = ""
     theirs: float | None = None
@@ -57,7 +58,7 @@ class Figure:
     @property
     def ok(self) -> bool:
         """Whether the bound is kept."""
-        return self._keeps(self.bound)
+        return self.bound is None or self._keeps(self.bound)
 
     @property
     def beyond_ok(self) -> bool:
@@ -188,13 +189,15 @@ def _row(figure: Figure, *, quick: bool) -> tuple[str, ...]:
     sign = ">=" if figure.more_is_better else "<="
     suffix = " x" if of_peer else ""
     verdict = "beyond" if figure.beyond_ok else "ok" if figure.ok else "PAST ITS BOUND"
+    if figure.bound is None:
+        verdict = "only told"
     return (
         figure.target,
         figure.what,
         f"{short(figure.ours)} {figure.unit}",
         f"{figure.peer} {short(figure.theirs)}" if figure.theirs is not None else "",
         f"{short(figure.judged)} x" if of_peer else "",
-        f"{sign} {figure.bound:g}{suffix}",
+        "" if figure.bound is None else f"{sign} {figure.bound:g}{suffix}",
         f"{sign} {figure.beyond:g}{suffix}" if figure.beyond is not None else "",
         "not judged" if quick else verdict,
     )

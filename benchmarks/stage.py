@@ -12,23 +12,48 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import certifi
+
 from batchgen.sandbox.launch import process
+from benchmarks import nginx
 
 MODEL = "kwaivgi/kling-v3.0-4k/text-to-video"
 INSTANT = ("--profile", "plain", "--speed", "1e9", "--balance", "100000000")
 """Clips that are all alike, and done at once."""
 
 
+_DOOR = """
+  upstream sandbox {{ server {api}; keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    location / {{
+      proxy_pass http://sandbox; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Host {api};
+    }}
+  }}
+"""
+# Whoever comes by the usual authorities also believes the benchmark's own.
+_BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_TRUSTING = """
+import os, certifi
+certifi.where = lambda: os.environ["SSL_CERT_FILE"]
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A sandbox, and a folder for whoever works against it."""
+    """A sandbox, and a folder for whoever works against it.
+
+    `authorities` is a file of certificates, if its address is one of TLS.
+    """
 
     api: str
     server: int
     root: Path
+    authorities: Path | None = None
 
     def environ(self) -> dict[str, str]:
         """What batchgen is told by its environment."""
@@ -37,7 +62,19 @@ class Stage:
             "WAVESPEED_API_KEY": "benchmark-key-1234567890",
             "WAVESPEED_BASE_URL": self.api,
             "BATCHGEN_OUTPUTS": str(self.root / "outputs"),
+            **(
+                {}
+                if self.authorities is None
+                else dict.fromkeys(_BUNDLES, str(self.authorities))
+            ),
         }
+
+    def python(self, module: str) -> tuple[str, ...]:
+        """What runs a module."""
+        if self.authorities is None:
+            return (sys.executable, "-m", module)
+        run = f"import runpy; runpy.run_module({module!r}, None, '__main__', True)"
+        return (sys.executable, "-c", _TRUSTING + run)
 
     def manifest(self, name: str, tasks: int, *more: str) -> Path:
         """A manifest of so many prompts."""
@@ -53,7 +90,7 @@ class Stage:
 
     def batchgen(self, *arguments: str) -> float:
         """Run the program; seconds of processor time."""
-        return spent((sys.executable, "-m", "batchgen", *arguments), self.environ())
+        return spent((*self.python("batchgen"), *arguments), self.environ())
 
 
 @contextlib.contextmanager
@@ -69,6 +106,22 @@ def stage(*arguments: str, root: Path | None = None) -> Iterator[Stage]:
         addresses, started = stack.enter_context(running)
         stack.enter_context(_apart(started.pid))
         yield Stage(addresses.api, started.pid, root)
+
+
+@contextlib.contextmanager
+def sealed(on: Stage) -> Iterator[Stage]:
+    """The same stage behind TLS, as the real service is; nginx opens the seals."""
+    folder, port = on.root / "tls", nginx.free_port()
+    folder.mkdir()
+    own = nginx.certificate(folder, "127.0.0.1")
+    bundle = folder / "authorities.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes() + own.read_bytes())
+    core = None
+    if hasattr(os, "sched_getaffinity"):
+        core = max(os.sched_getaffinity(on.server))
+    body = _DOOR.format(port=port, api=on.api.partition("//")[2])
+    with nginx.running(folder, body, port, core=core):
+        yield replace(on, api=f"https://127.0.0.1:{port}", authorities=bundle)
 
 
 @contextlib.contextmanager
@@ -99,7 +152,9 @@ def spent(command: Sequence[str], environ: Mapping[str, str] | None = None) -> f
     )
     after = os.times()
     if done.returncode:
-        raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr}")
+        raise RuntimeError(
+            f"{command} ended with {done.returncode}: {done.stderr[-800:]}"
+        )
     user = after.children_user - before.children_user
     return user + after.children_system - before.children_system
 

@@ -5,8 +5,10 @@
 The service answers at once and the clips are small, so all that is measured is our own
 work: whole commands, from their start to their summary, journal and report included.
 Peers: the vendor's package in a thread pool, and a script on aiohttp that keeps no
-state. Then the same without submissions: a run whose clips are all paid and in flight
-is resumed, and the script is told the ids.
+state. Over TLS they do it once more, for the service is reached in no other way: there
+the package opens a connection for each request and reads all authorities for it, so
+its bound is told there. Then the same without submissions: a run whose clips are all
+paid and in flight is resumed, and the script is told the ids.
 """
 
 import contextlib
@@ -19,8 +21,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import nginx
 from benchmarks.figures import Figure, Skipped, main
-from benchmarks.stage import INSTANT, Stage, in_turns, predictions, spent, stage
+from benchmarks.stage import INSTANT, Stage, in_turns, predictions, sealed, spent, stage
 
 BUY = ("--quiet", "--yes", "--budget", "100000000", "--max-tasks", "1000000")
 FLAGS = (*BUY, "--reads", "10000/s")
@@ -46,16 +49,31 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 def _whole(tasks: int, rounds: int) -> Iterator[Figure]:
     with stage(*INSTANT) as on:
-        manifest = on.manifest("boats", tasks, "concurrency: 500")
-        ours, package, script = in_turns(
-            rounds,
-            lambda turn: on.batchgen("run", str(manifest), "--run", f"r{turn}", *FLAGS),
-            lambda turn: _peer(on, "wavespeed", turn, str(tasks)),
-            lambda turn: _peer(on, "script", turn, str(tasks)),
-        )
-    what = f"CPU of a task, {tasks:,} of them"
-    yield _figure(what, ours / tasks, 0.5, 0.35, "wavespeed", package / tasks)
+        ours, package, script = _bought(on, "plain", tasks, rounds)
+        what = f"CPU of a task, {tasks:,} of them"
+        yield _figure(what, ours / tasks, 8, 5, "aiohttp script", script / tasks)
+        yield _figure(what, ours / tasks, None, None, "wavespeed", package / tasks)
+        if lacking := nginx.missing():
+            raise Skipped(f"{', '.join(lacking)} not installed: nothing over TLS")
+        tasks = tasks // 2  # the package needs a minute for a thousand
+        with sealed(on) as tls:
+            ours, package, script = _bought(tls, "tls", tasks, rounds)
+    what = f"CPU of a task over TLS, {tasks:,} of them"
     yield _figure(what, ours / tasks, 8, 5, "aiohttp script", script / tasks)
+    yield _figure(what, ours / tasks, 0.5, 0.35, "wavespeed", package / tasks)
+
+
+def _bought(on: Stage, name: str, tasks: int, rounds: int) -> list[float]:
+    """Seconds of each contender."""
+    manifest = on.manifest(f"boats-{name}", tasks, "concurrency: 500")
+    return in_turns(
+        rounds,
+        lambda turn: on.batchgen(
+            "run", str(manifest), "--run", f"{name}{turn}", *FLAGS
+        ),
+        lambda turn: _peer(on, "wavespeed", f"{name}{turn}", str(tasks)),
+        lambda turn: _peer(on, "script", f"{name}{turn}", str(tasks)),
+    )
 
 
 def _resumed(tasks: int, rounds: int) -> Iterator[Figure]:
@@ -71,20 +89,27 @@ def _resumed(tasks: int, rounds: int) -> Iterator[Figure]:
                 lambda turn: on.batchgen(
                     "run", str(root / f"boats{turn}.yaml"), *FLAGS
                 ),
-                lambda turn: _peer(on, "collect", turn, str(root / f"boats{turn}.ids")),
+                lambda turn: _peer(
+                    on, "collect", str(turn), str(root / f"boats{turn}.ids")
+                ),
             )
     what = f"CPU of a task in flight, {tasks:,} of them"
     yield _figure(what, ours / tasks, 4, 2.5, "aiohttp script", script / tasks)
 
 
-def _peer(on: Stage, name: str, turn: int, what: str) -> float:
+def _peer(on: Stage, name: str, turn: str, what: str) -> float:
     folder = on.root / f"{name}{turn}"
-    peer = (sys.executable, "-m", "benchmarks.peers", name, on.api, str(folder), what)
-    return spent(peer)
+    peer = (*on.python("benchmarks.peers"), name, on.api, str(folder), what)
+    return spent(peer, on.environ())
 
 
 def _figure(
-    what: str, ours: float, bound: float, beyond: float, peer: str, theirs: float
+    what: str,
+    ours: float,
+    bound: float | None,
+    beyond: float | None,
+    peer: str,
+    theirs: float,
 ) -> Figure:
     micro = 1e6
     return Figure("P2", what, ours * micro, "us", bound, beyond, peer, theirs * micro)
