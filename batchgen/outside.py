@@ -9,14 +9,13 @@ from batchgen.models.canonical import normal
 from batchgen.spelling import listed, near
 
 
-class Outside(Model):
+class Outside(Model, frozen=True, dict=True):
     """A model of which only the name and the price are known.
 
     Its fields are those of the catalog, so that a spreadsheet can be read, but every
     other one and every value is taken as it was written.
     """
 
-    __slots__ = ()
     checked: ClassVar[bool] = False
 
     def judge(

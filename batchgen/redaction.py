@@ -5,7 +5,6 @@ was answered is kept, shown or told before it went through here.
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -56,6 +55,8 @@ class Redaction:
 def _forms(secret: str) -> Iterator[bytes]:
     if len(secret) < _SHORTEST:
         return
+    from base64 import b64encode  # noqa: PLC0415 - only where there is a secret
+
     raw = secret.encode()
     yield raw
     yield quote(secret, safe="").encode()

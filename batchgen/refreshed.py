@@ -7,10 +7,11 @@ catalog that ships, so a refresh never makes a bought clip look new.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from batchgen.findings import Mistake
 from batchgen.models import Catalog, Model, Price
@@ -21,8 +22,7 @@ from batchgen.outside import Outside, outside
 _FREE = Price()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A model as the account listed it; the price is None where nobody quoted one."""
 
     live: Live
@@ -30,8 +30,7 @@ class Entry:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listed(Outside):
+class Listed(Outside, frozen=True, dict=True):
     """A model of the vendor that does not ship, checked by its live schema.
 
     Its requests are spelled as they were written, so a refresh cannot change what a
@@ -49,8 +48,7 @@ class Listed(Outside):
         return spelled, [*mistakes, *_held_against(self, spelled, whole=whole)]
 
 
-@dataclass(frozen=True, slots=True)
-class Updated(Model):
+class Updated(Model, frozen=True, dict=True):
     """A model that ships, held against its live schema too."""
 
     live: Mapping[str, Any] | None = None

@@ -4,11 +4,11 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+from msgspec import Struct, field
 
 from batchgen.errors import UsageError
 from batchgen.money import Micros, usd
@@ -16,8 +16,7 @@ from batchgen.profile import LIVE_BASE_URL, is_loopback
 from batchgen.redaction import SECRETS, Redaction
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The environment, read once.
 
     Attributes:
@@ -31,14 +30,18 @@ class Settings:
         environ: everything, for `${NAME}` in a manifest.
     """
 
-    key: str = field(repr=False)
+    key: str
     base_url: str
     outputs: Path
     ceiling: Micros | None
-    proxy: str | None = field(repr=False)
+    proxy: str | None
     cache: Path
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     config: Path = field(default_factory=lambda: Path(click.get_app_dir("batchgen")))
+
+    def __repr__(self) -> str:
+        """Without what is secret: the key, a password of the proxy, other variables."""
+        return f"Settings({self.base_url!r}, {str(self.outputs)!r})"
 
     @property
     def lists(self) -> Path:

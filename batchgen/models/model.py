@@ -1,10 +1,11 @@
 """A model: which fields it takes, what is wrong with a request, what it costs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from batchgen.errors import CatalogError
 from batchgen.findings import Mistake
@@ -45,8 +46,7 @@ class Edition(Struct, frozen=True):
     required: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True, dict=True):
     """One entry of the catalog.
 
     Attributes:
@@ -62,11 +62,6 @@ class Model:
         rehearsal: cheaper models of the same fields, the cheapest first.
         resolution: pixels of a clip's short side; 0 where no clip comes of it.
         elsewhere: fields that other models take.
-        absent: fields that an edition lists and `schema` does not: the service
-            would drop them and charge.
-        fields: every field of `schema` and `absent`.
-        media: where pictures stand, and their limits (`x-media`); the items of a list
-            have the step `*`: `("image",)`, `("images", "*")`.
     """
 
     id: str
@@ -87,43 +82,48 @@ class Model:
     note: str = ""
     elsewhere: frozenset[str] = frozenset()
 
-    absent: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    fields: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    media: Mapping[tuple[str, ...], Mapping[str, Any]] = field(
-        init=False, repr=False, compare=False
-    )
-    _sound: Mapping[str, Callable[[Any], bool]] = field(
-        init=False, repr=False, compare=False
-    )
-    _across: tuple[tuple[checks.Rule, str], ...] = field(
-        init=False, repr=False, compare=False
-    )
-    _sent: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    @cached_property
+    def absent(self) -> Mapping[str, Any]:
+        """Fields that an edition lists and `schema` does not.
 
-    def __post_init__(self) -> None:
-        absent = {
+        The service would drop them and charge.
+        """
+        return {
             name: schema
             for edition in self.editions
             for name, schema in edition.properties.items()
             if name not in self.schema["properties"]
         }
-        fields = {**self.schema["properties"], **absent}
-        quick = {
-            name: checks.sound(schema)
-            for name, schema in self.schema["properties"].items()
-        }
-        sent = {name: self.identity_defaults[name] for name in self.send}
-        object.__setattr__(self, "absent", absent)
-        object.__setattr__(self, "fields", fields)
-        object.__setattr__(self, "media", dict(_media(fields)))
-        object.__setattr__(self, "_sound", quick)
-        object.__setattr__(self, "_sent", sent)
-        across = tuple(
+
+    @cached_property
+    def fields(self) -> Mapping[str, Any]:
+        """Every field of `schema` and `absent`."""
+        return {**self.schema["properties"], **self.absent}
+
+    @cached_property
+    def media(self) -> Mapping[tuple[str, ...], Mapping[str, Any]]:
+        """Where pictures stand, and their limits (`x-media`).
+
+        The items of a list have the step `*`: `("image",)`, `("images", "*")`.
+        """
+        return dict(_media(self.fields))
+
+    @cached_property
+    def _sound(self) -> Mapping[str, Callable[[Any], bool]]:
+        own = self.schema["properties"]
+        return {name: checks.sound(schema) for name, schema in own.items()}
+
+    @cached_property
+    def _across(self) -> tuple[tuple[checks.Rule, str], ...]:
+        return tuple(
             (checks.RULES[name], checks.NEEDS.get(name, ""))
             for name in self.rules
             if name in checks.RULES
         )
-        object.__setattr__(self, "_across", across)
+
+    @cached_property
+    def _sent(self) -> Mapping[str, Any]:
+        return {name: self.identity_defaults[name] for name in self.send}
 
     def priced(self, price: Price) -> Self:
         """The same model at another price."""
