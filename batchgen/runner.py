@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from batchgen.agenda import Agenda, Tasks
 from batchgen.audit import Auditor
 from batchgen.billing import Billing
 from batchgen.buyer import Buyer
 from batchgen.downloads import DownloadStopped
-from batchgen.errors import EngineLost, JournalDamaged, JournalError, StoreError
+from batchgen.errors import EngineLost, JournalDamaged, StoreError
 from batchgen.events import (
     ClockJumped,
     Event,
@@ -35,24 +36,15 @@ from batchgen.plan import (
     Await,
     Download,
     Policy,
-    Step,
     Submit,
-    as_bought,
     beside,
-    next_step,
 )
 from batchgen.profile import NO_CREDIT_CODES, Limits, Profile
 from batchgen.recorder import Recorder
-from batchgen.references import task_of
 from batchgen.settle import Settlement
-from batchgen.state import Status, TaskState
+from batchgen.state import Status
 from batchgen.tasks import Task
 from batchgen.trouble import KeyRejected
-
-_BREATHER = 256  # finished tasks passed over before others may run
-
-Tasks = Callable[[], Iterable[Task]]
-"""The expansion, lazily and as often as it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +111,7 @@ class Runner:
         self._failures_in_a_row = 0
         self._found_late = False
         self._left = False
-        self._rested: dict[str, int] = {}
-        self._before = {
-            task: len(state.attempts) for task, state in self._tally.states.items()
-        }
+        self._agenda = Agenda(self._tally, policy)
 
     @property
     def short_of_money(self) -> bool:
@@ -225,12 +214,12 @@ class Runner:
         if self._feed is None or self._tasks is None or self.stopped:
             return
         if self._buyer.money_is_back():
-            self._feed.renew(self._unfinished(self._tasks))
+            self._feed.renew(self._agenda.unfinished(self._tasks))
 
     def _found(self, tasks: Tasks, ids: AbstractSet[str]) -> Iterator[Task]:
         wanted = {task.id: task for task in tasks() if task.id in ids}
         for task in ids:
-            yield wanted.get(task) or self._bought(task)
+            yield wanted.get(task) or self._agenda.bought(task)
 
     async def _settle_again(self) -> bool:
         moved = await self._settlement.wait_and_look(self.stopping)
@@ -297,7 +286,7 @@ class Runner:
         self._buyer.short_of_money = False  # what was absent has given its money back
         self._tasks = tasks
         self._feed = feed = Feed(
-            filter(paid, self._paid(tasks)), self._unfinished(tasks)
+            filter(paid, self._agenda.paid(tasks)), self._agenda.unfinished(tasks)
         )
         if self.stopped:
             feed.close()
@@ -313,73 +302,6 @@ class Runner:
                     working.start_soon(self._work, feed)
             self._backlog.close()
 
-    def _paid(self, tasks: Tasks) -> Iterator[Task]:
-        """What is bought and not collected, as the manifest has it or as bought."""
-        ids = list(self._tally.in_flight())
-        if not ids:
-            return
-        known = set(ids)
-        for task in ids:
-            # What is in flight ends in this session, so a failure counts for it.
-            ended = len(self._tally.states[task].attempts) - 1
-            self._before[task] = min(self._before.get(task, 0), ended)
-        wanted = {task.id: task for task in tasks() if task.id in known}
-        yield from (wanted.get(task) or self._bought(task) for task in ids)
-
-    def _bought(self, task: str) -> Task:
-        """A task as it was bought, for what the manifest no longer has."""
-        planned = self._tally.states[task].planned
-        if planned is None:
-            raise JournalError(f"task {task} was bought and never planned")
-        return as_bought(planned)
-
-    def _unfinished(self, tasks: Tasks) -> Iterator[Task | None]:
-        """Tasks to buy or to give up; now and then None, to let others run.
-
-        What is in flight is not drawn here: it was among the paid ones, or somebody
-        is at it.
-        """
-        for number, task in enumerate(tasks()):
-            if isinstance(self._next(task), Submit | Abandon):
-                yield task
-            elif number % _BREATHER == 0:
-                yield None
-
-    def _next(self, task: Task) -> Step | None:
-        state = self._state(task)
-        before = self._before.get(task.id, 0)
-        tried, ledger = len(state.attempts), self._tally.ledger
-        if state.status is Status.DONE and ledger.is_of_this_start(task.id, tried):
-            before = -1  # `--again` after a crash: this start has bought it already
-        step = next_step(task, state, self._policy, before)
-        if isinstance(step, Submit) and task.elements:
-            return self._with_elements(step, state)
-        return step
-
-    def _with_elements(self, step: Submit, state: TaskState) -> Step | None:
-        """Buy a clip when its elements are there; else wait, or give it up."""
-        makers = [task_of(ref) for ref in step.task.elements]
-        lacking = [maker for maker in makers if maker not in self._tally.elements]
-        failed = next(filter(self._has_failed, lacking), None)
-        if failed is None:
-            return None if lacking else step
-        if state.status is not Status.PENDING:
-            return None
-        element = self._tally.states[failed]
-        name = element.planned.input.get("name", failed) if element.planned else failed
-        why = element.trouble.message if element.trouble else ""
-        return Abandon(step.task, "element", f"element {name} failed: {why}")
-
-    def _has_failed(self, maker: str) -> bool:
-        """Whether an element was given up, and this session tries it no more."""
-        state = self._tally.states.get(maker)
-        if state is None or state.status is not Status.FAILED:
-            return False
-        return state.planned is None or self._next(self._bought(maker)) is None
-
-    def _state(self, task: Task) -> TaskState:
-        return self._tally.states.get(task.id, TaskState())
-
     async def _work(self, feed: Feed) -> None:
         """A worker is a slot: at most one paid prediction in flight."""
         while (task := await feed.take()) is not None:
@@ -393,9 +315,9 @@ class Runner:
 
     async def _drive(self, task: Task, feed: Feed) -> float | None:
         """Take a task as far as a slot is needed; seconds to wait if it must rest."""
-        while (step := self._next(task)) is not None:
+        while (step := self._agenda.next(task)) is not None:
             match step:
-                case Submit() if self._must_rest(step):
+                case Submit() if self._agenda.must_rest(step):
                     return step.delay
                 case Submit():
                     if not await self._buy(step, feed):
@@ -413,13 +335,13 @@ class Runner:
         return None
 
     async def _abandon(self, step: Abandon) -> None:
-        if self._state(step.task).planned is None:
+        if self._agenda.state(step.task).planned is None:
             self._recorder.plan(step.task)
         await self._recorder.write(await self._perform(step))
 
     async def _gather(self, task: Task) -> None:
         """Collect what older attempts made; they are paid as well."""
-        while step := beside(task, self._state(task)):
+        while step := beside(task, self._agenda.state(task)):
             match step:
                 case Await():
                     if not await self._await(step):
@@ -437,13 +359,6 @@ class Runner:
         if self.short_of_money:
             feed.nothing_new()
         return bought
-
-    def _must_rest(self, step: Submit) -> bool:
-        """Whether the pause before this attempt is still to come."""
-        if not step.delay or self._rested.get(step.task.id) == step.attempt:
-            return False
-        self._rested[step.task.id] = step.attempt
-        return True
 
     async def _await(self, step: Await) -> bool:
         """Wait for a prediction; one that takes too long stays collectable."""
@@ -492,7 +407,7 @@ class Runner:
         )
         async with anyio.create_task_group() as watching:
             for name, what in paid.items():
-                step = Await(self._bought(name), *what)
+                step = Await(self._agenda.bought(name), *what)
                 watching.start_soon(self._aside, self._see, step)
 
     async def _see(self, step: Await) -> None:
@@ -517,11 +432,11 @@ class Runner:
         try:
             await self._guarded(step.task, self._fetch(step))
         finally:
-            here = self._state(step.task).status is Status.DONE
+            here = self._agenda.state(step.task).status is Status.DONE
             self._backlog.done(step, brought=here)
 
     async def _fetch(self, step: Download) -> None:
-        state = self._state(step.task)
+        state = self._agenda.state(step.task)
         if state.files and state.saved_by != step.attempt:
             # Bought again: the clip of before makes room.
             retired = await self._perform.retire(step.task, state.files)

@@ -24,7 +24,7 @@ watch
 runner
 buyer billing statement
 courier
-audit settle feed perform
+audit settle feed perform agenda
 fetcher
 moves repairs space trouble engines backlog
 recorder slots witness

@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from batchgen import __version__
+from batchgen.agenda import Tasks
 from batchgen.answers import when
 from batchgen.audit import Auditor, nobodys
 from batchgen.billing import overdue
@@ -34,7 +35,7 @@ from batchgen.plan import Policy
 from batchgen.profile import Limits, Profile
 from batchgen.recorder import Observer, Recorder
 from batchgen.repairs import take_in
-from batchgen.runner import Runner, Tasks
+from batchgen.runner import Runner
 from batchgen.settle import Settlement, left_open
 from batchgen.shards import Shard
 from batchgen.tally import Tally
