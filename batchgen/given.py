@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct, convert, field
 
 from batchgen import deadline, names
 from batchgen.deadline import Deadline
@@ -125,9 +125,24 @@ FAILURES = Range(0, 10_000)
 Fields = dict[str, Any]
 Scalar = str | bool | int | float
 _Match = Scalar | list[Scalar]
-_Axis = Annotated[list[Any], Meta(min_length=1)]
+_List = Annotated[list[Any], Meta(min_length=1)]
+_Entries = Annotated[list[str | Fields], Meta(min_length=1)]
 _NoList = Annotated[list[Any], Meta(max_length=0)]
 _NoMap = Annotated[Fields, Meta(max_length=0)]
+
+
+class From(Struct, frozen=True, forbid_unknown_fields=True):
+    """Values that stand in another file; `id` is the column that names a row."""
+
+    file: str = field(name="from")
+    id: str | None = None
+
+
+class Override(Struct, frozen=True, forbid_unknown_fields=True):
+    """A patch for the tasks that match."""
+
+    when: Annotated[dict[str, _Match], Meta(min_length=1)]
+    set: Annotated[Fields, Meta(min_length=1)]
 
 
 class Plain(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,13 +158,13 @@ class Plain(Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     price: None = None
     prompt: str | None = None
-    prompts: Annotated[list[str | Fields], Meta(min_length=1)] | None = None
+    prompts: _Entries | From | None = None
     settings: Fields = {}
     elements: _NoMap = {}
     vars: dict[str, Scalar] = {}
-    matrix: dict[str, _Axis] = {}
+    matrix: dict[str, _List | From] = {}
     exclude: list[dict[str, _Match]] = []
-    overrides: _NoList = []
+    overrides: list[Override] = []
     include: list[Fields] = []
     takes: Annotated[int, TAKES.meta] = 1
     labels: dict[str, str] = {}

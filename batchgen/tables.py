@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from batchgen import readers
 from batchgen.errors import ManifestError
 from batchgen.findings import Finding, Mistake
-from batchgen.given import Plain
+from batchgen.given import From
 from batchgen.models import Model
 from batchgen.patterns import pattern
 from batchgen.readers.csv import Row, Table
@@ -20,7 +20,8 @@ from batchgen.readers.nodes import Document, Origin
 from batchgen.readers.sheets import Sheet
 
 if TYPE_CHECKING:
-    from batchgen.keys import From, Written
+    from batchgen import keys
+    from batchgen.keys import Written
 
 _NAMED = pattern(
     r"""^(?P<key>prompts)?.*?\bfrom:\s*["']?(?P<file>[^\s"',}#]{1,200}\.[ct]sv)\b""",
@@ -41,15 +42,12 @@ class Tables:
 
     def read(self, written: "Written", document: Document) -> None:
         """Open all that a sound manifest names."""
-        if isinstance(written, Plain):
-            return  # it names no file
-        from batchgen.keys import From  # noqa: PLC0415 - slow to import
-
-        if isinstance(written.prompts, From):
+        prompts = written.prompts
+        if prompts is not None and not isinstance(prompts, list):
             origin = Origin(document, ("prompts", "from"))
-            self.prompts = self._rows(written.prompts.file, origin, lines=True)
+            self.prompts = self._rows(prompts.file, origin, lines=True)
         for name, axis in written.matrix.items():
-            if isinstance(axis, From):
+            if not isinstance(axis, list):
                 origin = Origin(document, ("matrix", name, "from"))
                 self._axis(name, axis, origin)
 
@@ -88,7 +86,7 @@ class Tables:
             except ManifestError as error:
                 self.findings += error.findings
 
-    def _axis(self, name: str, axis: "From", origin: Origin) -> None:
+    def _axis(self, name: str, axis: "From | keys.From", origin: Origin) -> None:
         table = self._rows(axis.file, origin, lines=False)
         if not isinstance(table, Table):
             return
@@ -160,12 +158,8 @@ def _placed(row: Row, mistakes: Iterable[Mistake]) -> Iterator[Finding]:
         yield Origin(row, first).finding(replace(mistake, path=rest))
 
 
-def _from(value: Any) -> "From | None":
-    from batchgen.keys import From  # noqa: PLC0415 - slow to import
-
+def _from(value: Any) -> From | None:
     if not isinstance(value, Mapping) or not isinstance(value.get("from"), str):
         return None
     name = value.get("id")
-    return From(
-        **{"from": value["from"], "id": name if isinstance(name, str) else None}
-    )
+    return From(value["from"], name if isinstance(name, str) else None)
