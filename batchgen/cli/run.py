@@ -2,22 +2,22 @@
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import anyio
 import click
 
-from batchgen import moves, places, report
+from batchgen import moves, report
 from batchgen.cli import (
     checks,
     engine,
     exits,
+    ground,
     question,
     results,
     settings,
@@ -35,7 +35,6 @@ from batchgen.cli.doctor import (
 from batchgen.cli.order import (
     Flags,
     Order,
-    cap_of,
     command,
     place,
     policy_of,
@@ -56,10 +55,9 @@ from batchgen.events import OutputsMissing, TaskPlanned
 from batchgen.findings import render
 from batchgen.given import Rate
 from batchgen.journal import NAME, Journal
-from batchgen.money import Micros, dollars, round_up
-from batchgen.names import FLAGGED, PREVIOUS
+from batchgen.money import Micros
 from batchgen.plan import Retry
-from batchgen.profile import Limits, profile_for, profile_of
+from batchgen.profile import Limits, profile_of
 from batchgen.progress import observers
 from batchgen.progress.log import Log
 from batchgen.readers import sources
@@ -71,9 +69,6 @@ from batchgen.stores import at_hand
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import World
-
-_ON_THEIR_WAY = 8 * 15
-"""Seconds of video that are on this disk at once, where clips go to a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +151,8 @@ class _Run:
         if self._idle(missing):
             return self._report(report.exit_code(self._tally.everything, idle=True))
         cap = self._cap()
-        self._check_folders()
-        self._check_disk()
+        ground.check_folders(self._order, self._world)
+        ground.check_disk(self._order, self._world, bucket=bool(self._store))
         account = self._account()
         check_endpoint(self._tally, account)
         return anyio.run(self._connected, account, cap, missing)
@@ -237,25 +232,10 @@ class _Run:
         return not busy and not any(tally.doubtful())
 
     def _cap(self) -> Micros | None:
-        ceiling, shard = self._settings.ceiling, self._order.flags.shard
-        cap = cap_of(self._order.manifest, self._wishes.budget, ceiling)
-        cost = self._order.plan.cost
-        life = self._tally.ledger.committed + cost
-        if cap is None and self._order.live:
-            # Also with nothing new to buy: a retry may buy, and the cap is for life.
-            dearest = max([life, *self._order.loads])
-            enough = round_up(dearest * (shard.count if shard else 1))
-            raise UsageError(
-                "a live run needs a spending cap",
-                rule="no-budget",
-                advice=f"this plan costs {dollars(cost)}. Add `budget: {enough}` to "
-                f"the manifest or pass --budget {enough}.",
-            )
-        if cap is None or shard is None:
-            return cap
-        if cost and (short := split.short_of(shard, cap, self._order.loads, life)):
-            _tell(f"warning: {short}")
-        return shard.part(cap)
+        budget, ceiling = self._wishes.budget, self._settings.ceiling
+        return ground.cap(
+            self._order, budget, ceiling, self._tally.ledger.committed, _tell
+        )
 
     def _account(self) -> Account:
         """The make-believe account, or the real one."""
@@ -266,7 +246,7 @@ class _Run:
             try:
                 data.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise _unwritable(data, error.strerror) from error
+                raise ground.unwritable(data, error.strerror) from error
             addresses = self._stack.enter_context(
                 launch(data, faults=self._wishes.faults)
             )
@@ -281,48 +261,6 @@ class _Run:
                 "everything without one: add --sandbox.",
             )
         return Account(base_url, key, profile_of(base_url), self._settings.proxy)
-
-    def _check_folders(self) -> None:
-        """A clip is not written through a link: better known before it is bought."""
-        videos = self._order.folder / "videos"
-        links = [path.relative_to(videos) for path in self._world.disk.links(videos)]
-        if not links:
-            return
-        for folder in {
-            PurePosixPath(task.output).parent for task in self._order.tasks()
-        }:
-            for link in links:
-                top, *rest = link.parts
-                apart = top in (FLAGGED, PREVIOUS)
-                below = PurePosixPath(*rest) if apart else PurePosixPath(link)
-                if folder.is_relative_to(below):
-                    raise StoreError(
-                        f"{videos / link} is a link; no clip is written through one",
-                        rule="link",
-                        advice="Nothing was submitted. Put a folder in its place.",
-                    )
-
-    def _check_disk(self) -> None:
-        """A night that ends on a full disk is checked for in the evening."""
-        folder, profile = self._order.folder, profile_for(live=self._order.live)
-        if self._order.live and self._order.flags.shard and self._order.plan.buys:
-            # Schedulers replace what they run; a person knows where a container ends.
-            places.check_lasting(folder, self._world.disk)
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-            raise _unwritable(folder, f"{existing} does not take files")
-        free = shutil.disk_usage(existing).free
-        seconds = self._order.plan.seconds
-        if self._store:
-            seconds = min(seconds, _ON_THEIR_WAY)  # the rest is in the bucket by then
-        need = seconds * profile.bytes_per_second
-        if free < need:
-            raise StoreError(
-                f"{free / 1e9:.1f} GB are free in {existing}, the plan may need "
-                f"{need / 1e9:.1f} GB",
-                rule="no-space",
-                advice="Nothing was submitted. Make room, or buy a part with --limit.",
-            )
 
     async def _connected(
         self, account: Account, cap: Micros | None, missing: Sequence[OutputsMissing]
@@ -530,14 +468,6 @@ class _Run:
     def _command(self) -> str:
         """What starts this run again, as a shell takes it."""
         return command(self._path, self._order.flags, whole=True)
-
-
-def _unwritable(folder: Path, why: str | None) -> StoreError:
-    return StoreError(
-        f"cannot write {folder}: {why}",
-        advice="Nothing was submitted. Give write access, or set BATCHGEN_OUTPUTS to "
-        "another folder.",
-    )
 
 
 def _in_a_hurry(runner: Runner) -> bool:

@@ -524,9 +524,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the whole cap for every shard",
-        "cli/run.py",
-        "        return shard.part(cap)\n",
-        "        return cap\n",
+        "cli/ground.py",
+        "    return shard.part(found)\n",
+        "    return found\n",
         f"{SHARDS}::test_shards_in_turn_never_pass_the_cap_of_the_run",
     ),
     Mutation(
