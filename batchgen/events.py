@@ -23,6 +23,7 @@ Reference = str  # `sha256:` and 64 hex characters
 PredictionId = str  # a form that may be put into a URL or a file name (security.md, D4)
 
 _IS_TASK = re.compile(r"[0-9a-f]{32}").fullmatch
+_ARE_TASKS = re.compile(r"[0-9a-f]*").fullmatch  # their length was looked at
 _IS_REF = re.compile(r"sha256:[0-9a-f]{64}").fullmatch
 _IS_PREDICTION = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 _IS_ELEMENT = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
@@ -48,6 +49,9 @@ def _settle(event: _Fact) -> None:
     for name in event.money:
         amount = getattr(event, name)
         if type(amount) is int or amount is None:
+            continue
+        if type(amount) is str and amount.isdigit():
+            force_setattr(event, name, int(amount))
             continue
         if not isinstance(amount, str) or not amount.removeprefix("-").isdigit():
             raise ValueError("money is never a float")
@@ -395,7 +399,6 @@ Event = TaskEvent | RunEvent
 
 _AnyEvent: Any = Event
 _LINES: Decoder[Event] = Decoder(_AnyEvent)
-_SOME_TASK = "0" * 32
 _ALL = frozenset({*TaskEvent.__args__, *RunEvent.__args__})
 
 KNOWN = frozenset(kind.__name__ for kind in _ALL)
@@ -420,8 +423,8 @@ def _decoder(kinds: frozenset[type[Event]]) -> Decoder[Event | _Other]:
 def read_lines(text: bytes) -> list[Event]:
     """The events of many lines; ValueError if one is none or has a wrong field."""
     found = _LINES.decode_lines(text)
-    for task in {getattr(event, "task", _SOME_TASK) for event in found}:
-        _formed(_IS_TASK(task), "task")
+    tasks = {getattr(event, "task", "") for event in found}
+    _formed(_ARE_TASKS("".join(tasks)), "task")
     return found
 
 

@@ -4,7 +4,7 @@ All amounts are integer micro-dollars. An amount leaves the ledger only by an ev
 that says so; no clock releases money.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from batchgen.events import (
     PredictionCompleted,
     PredictionFailed,
     SessionOpened,
+    TaskEvent,
 )
 from batchgen.money import Micros
 
@@ -119,6 +120,25 @@ class Ledger:
         kind = type(event)
         if kind in _STEPS:
             _STEPS[kind](self, event)
+
+    def live(self, task: str, events: Iterable[TaskEvent]) -> None:
+        """Take in usual events of a task's first attempt, all of them at one step."""
+        key = (task, 1)
+        before = self._entries.get(key)
+        account, amount = before or (None, 0)
+        event: Any
+        for event in events:
+            kind = type(event)
+            if kind is AttemptStarted:
+                self._of_start.add(key)
+                account, amount = Account.IN_FLIGHT, event.reserve
+            elif kind is AttemptAccepted:
+                account = Account.IN_FLIGHT
+            elif kind is PredictionCompleted:
+                account = Account.SPENT
+                amount = amount if event.cost is None else event.cost
+        if account is not None and (account, amount) != before:
+            self._put(key, account, amount)
 
     def _open(self, event: SessionOpened) -> None:
         self.cap, self.session_cap = event.cap, event.session_cap

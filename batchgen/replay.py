@@ -8,6 +8,7 @@ import gc
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from struct import pack
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
@@ -179,7 +180,7 @@ class _Reader:
         """Take lines that are just what was to be expected, all or none of them."""
         sums = [crc32(line[:-TAIL]) for line in lines]
         tails = b"".join([line[-TAIL:] for line in lines])
-        if tails != TAIL_FORM * len(lines) % tuple(sums):
+        if tails != _tails(sums):
             return False
         try:
             heads, events = _HEADS.decode_lines(block), read_lines(block)
@@ -229,6 +230,13 @@ class _Reader:
             raise damaged(number, f"is record {n}; record {self.last + 1} is missing")
         self._sums.append(summed)
         return n
+
+
+def _tails(sums: list[int]) -> bytes:
+    """`TAIL_FORM % checksum` of each, one behind the other."""
+    numbers = pack(f">{len(sums)}I", *sums).hex("_", 4)
+    head, tail = TAIL_FORM.decode().split("%08x")
+    return f"{head}{numbers.replace('_', tail + head)}{tail}".encode()
 
 
 @contextmanager

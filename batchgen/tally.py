@@ -1,7 +1,7 @@
 """Where a whole run stands: the fold of all its events. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_never, cast
 
 from batchgen.errors import JournalError
@@ -25,6 +25,7 @@ from batchgen.events import (
     Window,
 )
 from batchgen.ledger import Ledger
+from batchgen.lives import USUAL, lived, makes_an_element
 from batchgen.money import Micros
 from batchgen.profile import MEDIA_CODES
 from batchgen.records import Record
@@ -109,11 +110,43 @@ class Tally:
         Raises:
             JournalError: it tells a story that cannot have happened.
         """
-        for head, event in zip(page.heads, page.events, strict=True):
-            try:
-                self.apply(event)
-            except JournalError as error:
-                raise JournalError(f"record {head.n}: {error}") from error
+        lives: dict[str, list[Any]] = {}
+        event: Any
+        for event in page.events:
+            if type(event) not in USUAL or makes_an_element(event):
+                self._live(lives, page)
+                lives = {}
+                self._tell(event, page)
+            elif event.task in lives:
+                lives[event.task].append(event)
+            else:
+                lives[event.task] = [event]
+        self._live(lives, page)
+
+    def _live(self, lives: Mapping[str, Sequence[TaskEvent]], page: Page) -> None:
+        """Take in usual events by task, each task's at one step if that can be."""
+        for task, events in lives.items():
+            before = self.states.get(task, _NEW)
+            after = lived(before, events)
+            if after is None:
+                for event in events:
+                    self._tell(event, page)
+                continue
+            self.states[task] = after
+            for attempt in after.attempts:
+                self.unaudited = self.unaudited and bool(before.attempts)
+                if attempt.prediction:
+                    self.owned.add(attempt.prediction)
+            if self._counts is not None:
+                self._recount(self._counts, task, before, after)
+            self.ledger.live(task, events)
+
+    def _tell(self, event: Event, page: Page) -> None:
+        try:
+            self.apply(event)
+        except JournalError as error:
+            number = next(one.n for one in page.records if one.event is event)
+            raise JournalError(f"record {number}: {error}") from error
 
     def apply(self, event: Event) -> None:
         """Take one event in; a JournalError leaves everything as it was."""

@@ -55,6 +55,7 @@ outside polls
 models profile addresses
 replay
 records
+lives
 variables ledger state statefile sockets
 findings words events names pace world ballast places flow
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
@@ -63,7 +64,8 @@ locations patterns clock
 
 _PURE = """
 errors events state ledger findings manifest templates tasks plan profile records
-replay answers tally money keys names spelling variables variants rendering matching
+lives replay
+answers tally money keys names spelling variables variants rendering matching
 inspection wording terminal selector report clashes inclusion axes rows drafts schema
 diff tables task forecast deadline scalars starts outside redaction pictures
 references shapes elements listings polls flow forms given locations patterns

@@ -108,7 +108,7 @@ MUTATIONS = (
     Mutation(
         "checksums of a block ignored",
         "replay.py",
-        "if tails != TAIL_FORM * len(lines) % tuple(sums):",
+        "if tails != _tails(sums):",
         "if not lines:",
         RECORDS,
     ),

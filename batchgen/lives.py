@@ -1,0 +1,91 @@
+"""Many events of one task, taken in at one step. Pure.
+
+Nearly all of a journal is one sort of life: planned, started, accepted, completed,
+saved, in a first attempt. The tables of `state` are its law as of any other life, and
+they are asked here for every event; only the states in between are not made.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from batchgen.events import (
+    AttemptAccepted,
+    AttemptStarted,
+    Event,
+    OutputsSaved,
+    PredictionCompleted,
+    TaskEvent,
+    TaskPlanned,
+)
+from batchgen.state import ATTEMPT_MOVES, TRANSITIONS, Attempt, Stage, Status, TaskState
+
+USUAL = frozenset(
+    {TaskPlanned, AttemptStarted, AttemptAccepted, PredictionCompleted, OutputsSaved}
+)
+"""Events that tell of their own task alone, but for `makes_an_element`.
+
+So one of them may change places with one of another task.
+"""
+# The same tables by the type of the event.
+_MOVES: dict[type[object], dict[Status, Status]] = {
+    kind: {before: to for (before, one), to in TRANSITIONS.items() if one is kind}
+    for kind in USUAL
+}
+_STAGES: dict[type[object], dict[Stage | None, Stage]] = {
+    kind: {before: to for (before, one), to in ATTEMPT_MOVES.items() if one is kind}
+    for kind in USUAL
+}
+_STAGES[AttemptStarted] = {None: Stage.OPEN}  # there is no attempt before it
+
+
+def makes_an_element(event: Event) -> bool:
+    """Whether a prediction may have made what the clips of other tasks show."""
+    if type(event) is not PredictionCompleted:
+        return False
+    return any(output.kind != "url" for output in event.outputs)
+
+
+def lived(  # noqa: C901 - one loop, so that a life is one step
+    state: TaskState, events: Sequence[TaskEvent]
+) -> TaskState | None:
+    """The state after usual events, in order; None if each must be looked at alone.
+
+    That is so where it is not all about a first attempt, or not allowed.
+    """
+    if len(state.attempts) > 1:
+        return None
+    reserve, stage, prediction, saved = 0, None, "", False
+    for one in state.attempts:
+        if one.window is not None or one.stray or one.taken:
+            return None
+        reserve, stage = one.reserve, one.stage
+        prediction, saved = one.prediction, one.saved
+    status, planned, trouble = state.status, state.planned, state.trouble
+    files, flagged, saved_by = state.files, state.flagged, state.saved_by
+    event: Any
+    for event in events:
+        kind: type[Any] = type(event)
+        moves = _MOVES[kind]
+        if status not in moves:
+            return None
+        status = moves[status]
+        if kind is TaskPlanned:
+            planned = event
+            continue
+        if event.attempt != 1 or stage not in _STAGES[kind]:
+            return None
+        stage = _STAGES[kind][stage]
+        if kind is PredictionCompleted:
+            flagged = event.flagged
+            continue
+        trouble = None
+        if kind is AttemptStarted:
+            reserve = event.reserve
+        elif kind is AttemptAccepted:
+            prediction = event.prediction
+        else:
+            files, saved, saved_by = event.files, True, 1
+    if stage is None:
+        return TaskState(status, planned, (), trouble, files, flagged, saved_by)
+    made = (Attempt(1, reserve, stage, prediction, None, False, saved),)
+    return TaskState(status, planned, made, trouble, files, flagged, saved_by)
