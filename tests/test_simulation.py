@@ -33,6 +33,7 @@ from campaign.provider import BILLING, PRICE, Provider, Swarm
 from campaign.scenario import PROFILE, Scenario
 from campaign.shoot import MODEL, task_of
 from campaign.simulate import explain, night, play, run, shrunk
+from campaign.soak import soak
 from campaign.stage import Play
 from campaign.theatre import deterministic, staged
 from campaign.world import Machine
@@ -70,6 +71,32 @@ def test_a_night_of_many_clips_costs_as_many_charges() -> None:
     assert result.problem == ""
     assert result.crashes >= 1
     assert result.charges == result.tasks == 400
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_soak_through_many_deaths_balances_and_grows_nowhere() -> None:
+    flags = ("--tasks", "3000", "--deaths", "25", "--megabytes", "300")
+    found = subprocess.run(  # memory is that of a process: it has its own
+        [sys.executable, "-m", "tests.campaign", "soak", *flags],
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout
+    assert "3,000 tasks" in found.stdout
+    assert "25 crashes" in found.stdout
+    assert found.stdout.endswith("no law was broken\n")
+
+
+def test_a_total_that_is_not_the_ledgers_is_seen_by_the_soak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a few clips: the last refunds are never taken."""
+    monkeypatch.setattr(billing, "settled", lambda _one, _bill: None)
+    result, _ = soak(60, deaths=1, seed=2)
+    assert result.problem.startswith(("I6", "T15"))
 
 
 def fingerprint(seed: int) -> str:

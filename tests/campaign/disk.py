@@ -35,8 +35,9 @@ class Died(BaseException):
 class File:
     """One inode: what is on the platter, and the writes that are not."""
 
-    synced: bytes = b""
+    synced: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)
+    news: int = 0  # below it, nothing has changed since somebody looked
 
     def write(self, offset: int, data: bytes) -> None:
         """Remember a write."""
@@ -48,7 +49,10 @@ class File:
 
     def sync(self) -> None:
         """Everything is on the platter."""
-        self.synced, self.pending = self.after("all", random.Random(0)), []  # noqa: S311
+        for offset, piece in self.pending:
+            self.news = min(self.news, offset, len(self.synced))
+            _apply(self.synced, offset, piece)
+        self.pending = []
 
     def after(self, image: Image, chance: random.Random) -> bytes:
         """What a crash leaves of it."""
@@ -245,10 +249,17 @@ class SimulatedDisk(Disk):
         inode = self._surviving(image, chance).get(path)
         return None if inode is None else self._files[inode].after(image, chance)
 
-    def durable(self, path: Path) -> bytes:
-        """What every image holds of a file."""
+    def durable(self, path: Path) -> tuple[bytearray, int]:
+        """What every image holds of a file, and how much of it the last look saw.
+
+        The bytes are not a copy: who looks at every charge must not read all each time.
+        """
         inode = self._durable.get(path)
-        return b"" if inode is None else self._files[inode].synced
+        if inode is None:
+            return bytearray(), 0
+        file = self._files[inode]
+        seen, file.news = file.news, len(file.synced)
+        return file.synced, seen
 
     def _surviving(self, image: Image, chance: random.Random) -> dict[Path, int]:
         """The names of an image: those that are durable, and a prefix of the rest."""
@@ -303,7 +314,7 @@ class SimulatedDisk(Disk):
                 inode = known.get(path.stat().st_ino)
                 if inode is None:
                     inode = self._count = known[path.stat().st_ino] = self._count + 1
-                    self._files[inode] = File(path.read_bytes())
+                    self._files[inode] = File(bytearray(path.read_bytes()))
                 self._names[path] = self._durable[path] = inode
         return self
 

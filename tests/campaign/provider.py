@@ -6,11 +6,13 @@ ledger is a charge; what the client is told of it is another matter.
 
 import json
 import random
+from bisect import bisect, insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import count
+from itertools import count, takewhile
+from operator import attrgetter
 from typing import Any, Literal
 
 EPOCH = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -129,6 +131,8 @@ class Provider:
     ledger: list[Charge] = field(default_factory=list)
     addresses: set[str] = field(default_factory=set)  # where uploads lie
     elements: set[str] = field(default_factory=set)  # that it told of
+    places: dict[str, int] = field(default_factory=dict)  # of ids in the ledger
+    _times: list[tuple[float, int]] = field(default_factory=list)  # when, and where
     _late: list[Charge] = field(default_factory=list)
     _numbers: Any = field(default_factory=count)
 
@@ -209,8 +213,9 @@ class Provider:
         self, fault: str, row: Charge
     ) -> Reply:
         """Accept; the answer is what the fault makes of it."""
-        before = [old for old in self.ledger if old.ours]
+        count = len(self.ledger)
         self._book(row)
+        before = fault == "wrong-id" and [r for r in self.ledger[:count] if r.ours]
         answer = self._say(200, _envelope({**self._show(row), "status": "created"}))
         match fault:
             case "write-kept" | "lost-answer":
@@ -266,14 +271,19 @@ class Provider:
             row.refund_at = max(row.done_at, row.billed_at) + self.chance.uniform(0, 60)
 
     def _book(self, row: Charge) -> None:
-        self.ledger.append(row)
+        self._enter(row)
         self.on_charge(row)
+
+    def _enter(self, row: Charge) -> None:
+        insort(self._times, (row.at, len(self.ledger)))
+        self.places[row.id] = len(self.ledger)
+        self.ledger.append(row)
 
     def somebody_else(self, body: dict[str, Any], model: str) -> None:
         """Another user of the same key buys."""
         row = self._row(model, body, 0.0)
         row.ours = False
-        self.ledger.append(row)
+        self._enter(row)
 
     # Readings.
 
@@ -295,7 +305,8 @@ class Provider:
                 return answer
 
     def _result(self, name: str) -> Reply:
-        row = next((row for row in self.ledger if row.id == name), None)
+        place = self.places.get(name)
+        row = None if place is None else self.ledger[place]
         fresh = row is not None and self.now() < row.at + 3
         if row is None or (fresh and self.swarm.strikes("read-404")):
             return self._say(404, {"code": 404, "message": "no such prediction"})
@@ -341,12 +352,11 @@ class Provider:
         if self.swarm.strikes("list-drift"):
             stranger = {"prompt": "drift", "duration": 3}
             self.somebody_else(stranger, asked.get("model", "acme/video"))
+        model, now = asked.get("model"), self.now()
         rows = [
             row
-            for row in sorted(self.ledger, key=lambda row: row.at, reverse=True)
-            if row.model == asked.get("model", row.model)
-            and row.shown_at <= self.now()
-            and since <= self.clock(row.at) <= until
+            for row in self._between(since, until)
+            if model in (None, row.model) and row.shown_at <= now
         ]
         size = 2 if "small-pages" in self.swarm.rates else asked["page_size"]
         first = (asked["page"] - 1) * size
@@ -357,6 +367,21 @@ class Provider:
         if self.swarm.strikes("list-cut"):
             return Reply(answer.data[:-9], then="reset")
         return answer
+
+    def _between(self, since: datetime, until: datetime) -> list[Charge]:
+        """The charges of a window of its clock, newest first."""
+        first, last = (
+            bisect(self._times, ((edge - EPOCH).total_seconds() - self.offset + slack,))
+            for edge, slack in ((since, -1), (until, 1))
+        )
+        found = self._times[first:last]
+        # Its clock shows microseconds; only a second at each edge needs that care.
+        while found and self.clock(found[-1][0]) > until:
+            found.pop()
+        early = takewhile(lambda one: self.clock(one[0]) < since, found)
+        numbers = sorted(number for _, number in found[sum(1 for _ in early) :])
+        rows = (self.ledger[number] for number in numbers)
+        return sorted(rows, key=attrgetter("at"), reverse=True)
 
     def _listed(self, row: Charge) -> dict[str, Any]:
         inputs = row.body
@@ -369,10 +394,11 @@ class Provider:
         if "bill-hidden" in self.swarm.rates:
             return self._say(404, {"code": 404, "message": "no billing here"})
         now = self.now()
-        rows = [("stranger", "deduct", "pred-9999", PRICE)]
-        for row in self.ledger:
-            if row.id not in asked["prediction_uuids"]:
-                continue
+        rows = [("stranger", "deduct", "pred-else", PRICE)]
+        wanted = {*asked["prediction_uuids"]} & self.places.keys()
+        for row in (
+            self.ledger[n] for n in sorted(map(self.places.__getitem__, wanted))
+        ):
             if row.billed_at <= now:
                 rows.append((f"d-{row.id}", "deduct", row.id, row.price))
             if row.again_at <= now:

@@ -65,9 +65,13 @@ class Story:
         overdrawn: intents that no cap covered when they were written down.
         deadline: of the last session.
         session: number of the record that opened it.
+        intents: attempts that were written down.
+        changed: tasks whose attempts did since somebody emptied it.
     """
 
     last: int = 0
+    intents: int = 0
+    changed: set[str] = field(default_factory=set)
     cap: int | None = None
     session_cap: int | None = None
     committed: int = 0
@@ -94,6 +98,7 @@ class Story:
             if one.after == "completed" and row[-1].start == self.start:
                 raise Broken(f"{task} was bought again by the start that bought it")
         row.append(one)
+        self.intents += 1
         self.count(one, 1)
         for cap, money in (self.cap, self.committed), (self.session_cap, self.begun):
             if cap is not None and money > cap:
@@ -125,14 +130,38 @@ def lines(data: bytes) -> Iterator[dict[str, Any]]:
 def tell(data: bytes) -> Story:
     """Read a state file from its beginning."""
     story = Story()
+    _go_on(story, data)
+    return story
+
+
+class Reader:
+    """Reads a state file that grows, and each of its lines once."""
+
+    def __init__(self) -> None:
+        self.story = Story()
+        self._at = 0
+
+    def read(self, data: bytearray, seen: int) -> Story:
+        """What it tells by now; all is read again if what was `seen` has changed."""
+        if seen < self._at:
+            self.story, self._at = Story(), 0
+        end = data.rfind(b"\n", self._at) + 1
+        if end:
+            _go_on(self.story, bytes(data[self._at : end]))
+            self._at = end
+        return self.story
+
+
+def _go_on(story: Story, data: bytes) -> None:
     for record in lines(data):
         if record["n"] <= story.last:
             continue
         if record["n"] != story.last + 1:
             raise Broken(f"record {story.last + 1} is missing")
         story.last = record["n"]
+        if "attempt" in record:
+            story.changed.add(record["task"])
         _take(story, record)
-    return story
 
 
 def _take(  # noqa: C901 - one case for each event

@@ -27,7 +27,7 @@ from .world import Fuse
 class Night(Play):
     """Many clips, with every kind of trouble now and then."""
 
-    FAULTS = (
+    FAULTS: tuple[str, ...] = (
         "lost-answer", "late-accept", "5xx-charged", "5xx-free", "rate-limit",
         "read-5xx", "read-drop", "list-lag", "list-5xx", "connect-refused",
         "file-reset", "short-write",

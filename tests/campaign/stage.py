@@ -47,7 +47,7 @@ from . import tamper
 from .disk import IMAGES, Died
 from .oracle import KEY, Oracle, Violation
 from .provider import PRICE, Provider, Swarm
-from .replay import Broken, Story, tell
+from .replay import Broken, Story
 from .scenario import ABSENT, PROFILE, Result, Scenario
 from .shoot import MODEL, pictured, task_of, with_element
 from .world import Fuse, Machine
@@ -142,7 +142,7 @@ class Play:
             policy = replace(policy, stop_after_failures=fuse, attempts=tries)
         return policy
 
-    def _durable(self) -> bytes:
+    def _durable(self) -> tuple[bytearray, int]:
         return self.machine.disk.durable(self.folder / NAME)
 
     def _guard(self, check: Any) -> Any:
@@ -161,7 +161,7 @@ class Play:
     async def perform(self) -> Result:
         """All sessions, and then the end."""
         rates = self.scenario.rates
-        crashes = self.chance.choice(CRASHES) if "crash" in rates else 0
+        crashes = self._crashes()
         for _ in range(crashes):
             await self._session(self._fuse())
             self._edit()
@@ -198,6 +198,9 @@ class Play:
 
     def _may_be_absent(self) -> bool:
         return "absent" in self.policy.retry
+
+    def _crashes(self) -> int:
+        return self.chance.choice(CRASHES) if "crash" in self.scenario.rates else 0
 
     def _fuse(self) -> Fuse:
         if self.chance.random() < 0.25:
@@ -255,7 +258,7 @@ class Play:
 
     async def _session(self, fuse: Fuse) -> Story:
         """Run a process to its end, or to its death; then judge what is left."""
-        before = tell(self._durable())
+        before = self.oracle.doubtful()
         self._inside = self._clock_moved = False
         self._leaving_since = None
         self.oracle.expect(self.tasks)
