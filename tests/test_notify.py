@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batchgen import notify
+from batchgen import cli, notify
 from batchgen.keys import NoticeKeys
 from conftest import Story
 
@@ -178,3 +178,28 @@ def test_a_run_that_meets_nobody_tells_that(story: Story, ear: Ear) -> None:
     (told,) = ear.heard
     assert isinstance(told, dict)
     assert (told["exit"], told["reason"]) == (4, "network")
+
+
+def test_a_run_that_meets_a_mistake_of_ours_tells_that_too(
+    story: Story,
+    ear: Ear,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody watches at night: this above all must not pass in silence."""
+    keys = f'notify: [{{ on: [stopped], webhook: "{url(ear)}" }}]'
+    manifest = story.manifest(["bug boat"], keys)
+    key = "a-story-key-of-its-own-1234567890"
+    for name, value in {**story.env(), "WAVESPEED_API_KEY": key}.items():
+        monkeypatch.setenv(name, value)
+
+    def leave(*_: object, **__: object) -> None:
+        raise RuntimeError(f"no luck with {key}")
+
+    monkeypatch.setattr("batchgen.cli.results.leave", leave)
+    assert cli.call(["run", str(manifest)]) == 70
+    (told,) = ear.heard
+    assert isinstance(told, dict)
+    assert (told["exit"], told["reason"]) == (70, "bug")
+    assert told["error"]["message"] == "RuntimeError: no luck with [key]"
+    assert "This is a mistake in batchgen" in capsys.readouterr().err

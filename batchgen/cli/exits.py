@@ -36,6 +36,15 @@ def code_of(error: BatchgenError) -> tuple[int, str]:
             return 2, "usage"
 
 
+def meaning(error: BaseException) -> tuple[int, str, dict[str, str]]:
+    """Exit code, reason word, and rule and message, of what is not a person's no."""
+    if isinstance(error, BatchgenError):
+        code, reason = code_of(error)
+        return code, reason, {"rule": error.rule, "message": error.message}
+    message = settings.redaction().text(f"{type(error).__name__}: {error}")
+    return BUG, "bug", {"rule": "bug", "message": message}
+
+
 def fail(error: BaseException, *, command: str, as_json: bool) -> int:
     """Tell the person and, with `--json`, the program; the exit code."""
     error = single(error)
@@ -43,8 +52,8 @@ def fail(error: BaseException, *, command: str, as_json: bool) -> int:
         case ManifestError():
             return _mistakes(error, command=command, as_json=as_json)
         case BatchgenError():
-            code, reason = code_of(error)
-            message, rule, advice = error.message, error.rule, error.advice
+            code, reason, told = meaning(error)
+            message, rule, advice = told["message"], told["rule"], error.advice
         case click.ClickException():
             code, reason, rule = 2, "usage", "usage"
             message, advice = error.format_message(), ""
@@ -57,8 +66,8 @@ def fail(error: BaseException, *, command: str, as_json: bool) -> int:
 
             crash = "".join(traceback.format_exception(error))
             _say(settings.redaction().text(crash))
-            code, reason, rule = BUG, "bug", "bug"
-            message = settings.redaction().text(f"{type(error).__name__}: {error}")
+            code, reason, told = meaning(error)
+            message, rule = told["message"], told["rule"]
             advice = "This is a mistake in batchgen. Please report the lines above."
     _say(f"error: {message} [{rule}]")
     for line in advice.splitlines():

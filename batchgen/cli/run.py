@@ -50,7 +50,7 @@ from batchgen.cli.session import (
     first_contact,
 )
 from batchgen.cli.settings import Settings
-from batchgen.errors import BatchgenError, StoreError, UsageError
+from batchgen.errors import StoreError, UsageError
 from batchgen.events import OutputsMissing, TaskPlanned
 from batchgen.findings import render
 from batchgen.given import Rate
@@ -111,8 +111,8 @@ def run(
         run = _Run(manifest, flags, Wishes(**wishes), stack)
         try:
             return run.perform()
-        except BatchgenError as error:
-            run.tell_of(error)
+        except Exception as error:
+            run.tell_of(exits.single(error))
             raise
 
 
@@ -442,12 +442,13 @@ class _Run:
         text = report.end_text(document, tasks, self._tally, command=self._command())
         say(text, nl=False)
 
-    def tell_of(self, error: BatchgenError) -> None:
+    def tell_of(self, error: BaseException) -> None:
         """Give notice of an ending that leaves no summary, if it is not a mistake."""
-        code, reason = exits.code_of(error)
+        if isinstance(error, click.ClickException | click.Abort | BrokenPipeError):
+            return  # somebody is there
+        code, reason, told = exits.meaning(error)
         if reason in ("usage", "locked"):
             return
-        told = {"rule": error.rule, "message": error.message}
         run = self._order.folder.name
         self._notify(
             {"schema": "batchgen.run/1", "run": run, "exit": code, "reason": reason}
