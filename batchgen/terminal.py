@@ -20,6 +20,8 @@ _HALVES = pattern("[\ud800-\udfff]")
 
 def safe(text: str) -> str:
     """One line without anything a terminal would obey or a reader would not see."""
+    if text.isprintable():
+        return text
     text = _BLANKS.sub(" ", _SEQUENCES.sub("", text))
     return _HALVES.sub("\N{REPLACEMENT CHARACTER}", _OBEYED.sub("", text))
 

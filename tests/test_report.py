@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -747,3 +748,9 @@ def test_scripts_without_spaces_wrap_anywhere() -> None:
 def test_times_of_a_document_are_read_in_utc() -> None:
     one = summary([MUG], told([MUG], done(MUG)))
     assert "today 09:31" in report.runs_text([one], NOW.astimezone(UTC))
+
+
+def test_what_is_printable_is_safe_as_it_stands() -> None:
+    printable = "".join(filter(str.isprintable, map(chr, range(sys.maxunicode + 1))))
+    assert terminal.safe(printable) == printable
+    assert terminal.safe("\t" + printable) == " " + printable  # looked at in full

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from batchgen.patterns import pattern
+
 _PLACE = r"(?:\S+:\d+:\d+: )?"
 # What stands before the coloured words, the words, and how they look.
 _STYLES: tuple[tuple[re.Pattern[str], dict[str, Any]], ...] = tuple(
-    (re.compile(f"^({before})({words})", re.MULTILINE), style)
+    (pattern(f"^({before})({words})", re.MULTILINE), style)
     for before, words, style in (
         (_PLACE, "error(?=:)", {"fg": "red", "bold": True}),
         (_PLACE, "warning(?=:)", {"fg": "yellow"}),
@@ -53,8 +55,8 @@ def decided(wanted: str, environ: Mapping[str, str]) -> bool | None:
 
 def paint(text: str) -> str:
     """The same text with colours; what is not a terminal gets them stripped."""
-    for pattern, style in _STYLES:
-        text = pattern.sub(partial(_painted, style), text)
+    for found, style in _STYLES:
+        text = found.sub(partial(_painted, style), text)
     return text
 
 
