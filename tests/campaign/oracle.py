@@ -239,7 +239,7 @@ class Oracle:
         for task in tasks:
             for one in story.tries[task]:
                 row = books.row(one.prediction)
-                least = min(PRICE, row.net(now)) if row else 0
+                least = min(PRICE, row.shown(now)) if row else 0
                 _law("I5", one.money >= least, f"{task}: {one.money} for {least}")
         if story.cap is None:
             return

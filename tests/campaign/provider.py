@@ -98,6 +98,11 @@ class Charge:
         """What it costs by now."""
         return self.charged(now) - (self.refund if now >= self.refund_at else 0)
 
+    def shown(self, now: float) -> int:
+        """What anybody may know of that: not a charge made once more after a refund."""
+        known = self.refund_at if self.refund_at < self.again_at <= now else now
+        return self.net(known)
+
     def charged(self, now: float) -> int:
         """What was taken by now, whatever was given back."""
         return self.price * (1 + (now >= self.again_at))
