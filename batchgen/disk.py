@@ -19,6 +19,8 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from batchgen.ways import Inside, Place, demand, thread, walk
+
 _BLOCK = 1 << 20
 _MOUNTS = Path("/proc/self/mounts")
 _ORIGINS = Path("/proc/self/mountinfo")
@@ -64,11 +66,32 @@ class Disk:
         if there is not None:
             self._held = {**self._held, str(folder): there.inode}
 
+    @contextmanager
+    def inside(self, folder: Path) -> Iterator[None]:
+        """Look once for the way to a folder below a held one, not at every call.
+
+        For the names directly in it that this thread calls for. What takes the
+        folder's place meanwhile is not written to, and no file gets a name then: who
+        gives one looks again. Where the way is barred, it is each call that says so.
+        """
+        path, before = str(folder), thread.inside
+        try:
+            place = Place("") if self._is_in(path) else walk(f"{path}/.", self._held)
+        except OSError:
+            place = Place("")
+        with place:
+            if place.folder is not None:
+                thread.inside = Inside(self, path, place.folder)
+            try:
+                yield
+            finally:
+                thread.inside = before
+
     def open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         """Open without following a link, not inherited by children."""
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
-        with self._reach(path) as (name, folder):
-            return os.open(name, flags, mode, dir_fd=folder)
+        with self._reach(path) as place:
+            return os.open(place.name, flags, mode, dir_fd=place.folder)
 
     def close(self, handle: int) -> None:
         """Close a descriptor."""
@@ -135,8 +158,8 @@ class Disk:
 
     def mkdir(self, folder: Path, mode: int = 0o777) -> None:
         """Make one folder; FileExistsError if the name is taken."""
-        with self._reach(folder) as (name, parent):
-            os.mkdir(name, mode, dir_fd=parent)
+        with self._reach(folder) as place:
+            os.mkdir(place.name, mode, dir_fd=place.folder)
 
     def mounts(self) -> str:
         """The table of mounts; empty where the system does not tell."""
@@ -183,6 +206,9 @@ class Disk:
 
     def sync_folder(self, folder: Path) -> None:
         """Make the names in a folder durable."""
+        if opened := self._is_in(str(folder)):
+            os.fsync(opened.handle)
+            return
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
@@ -191,52 +217,53 @@ class Disk:
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file its final name; FileExistsError if that is taken."""
-        with self._reach_both(source, target) as (old, here, new, there):
-            os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+        with self._reach(source) as old, self._beside(old, source, target) as new:
+            os.link(
+                old.name,
+                new.name,
+                src_dir_fd=old.folder,
+                dst_dir_fd=new.folder,
+                follow_symlinks=False,
+            )
 
     def unlink(self, path: Path) -> None:
         """Remove a name."""
-        with self._reach(path) as (name, folder):
-            os.unlink(name, dir_fd=folder)
+        with self._reach(path) as place:
+            os.unlink(place.name, dir_fd=place.folder)
 
     def rename(self, source: Path, target: Path) -> None:
         """Move a file inside one file system."""
-        with self._reach_both(source, target) as (old, here, new, there):
-            os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
+        with self._reach(source) as old, self._beside(old, source, target) as new:
+            os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
-    @contextmanager
-    def _reach(self, path: Path) -> Iterator[tuple[str | Path, int | None]]:
+    def _reach(self, path: Path) -> Place:
         """A path as a name in an open folder, if a folder above it is held."""
         text = str(path)
-        tops = [top for top in self._held if text.startswith(f"{top}/")]
-        if not tops:
-            yield path, None
-            return
-        top = max(tops, key=len)  # the innermost
-        *folders, name = text[len(top) + 1 :].split("/")
-        handle = _enter(top, None)
-        try:
-            found = os.fstat(handle)
-            if (found.st_dev, found.st_ino) != self._held[top]:
-                raise OSError(errno.ESTALE, f"{top} is no longer the same folder")
-            for folder in folders:
-                outer, handle = handle, _enter(folder, handle)
-                os.close(outer)
-            yield name, handle
-        finally:
-            os.close(handle)
+        above, _, name = text.rpartition("/")
+        if opened := self._is_in(above):
+            return Place(name, opened.handle)
+        return walk(text, self._held)
 
-    @contextmanager
-    def _reach_both(
-        self, source: Path, target: Path
-    ) -> Iterator[tuple[str | Path, int | None, str | Path, int | None]]:
-        """Two paths, which are often in the same folder."""
-        with self._reach(source) as (old, here):
-            if here is not None and source.parent == target.parent:
-                yield old, here, target.name, here
-                return
-            with self._reach(target) as (new, there):
-                yield old, here, new, there
+    def _is_in(self, folder: str) -> Inside | None:
+        """The folder that this thread is in, if it is this one."""
+        opened = thread.inside
+        if opened is None or opened.disk is not self or opened.folder != folder:
+            return None
+        return opened
+
+    def _beside(self, old: Place, source: Path, target: Path) -> Place:
+        """The place of a name that is to be given to what is at another place."""
+        if old.own and source.parent == target.parent:
+            return Place(target.name, old.folder)
+        new = walk(str(target), self._held)
+        opened = self._is_in(str(target.parent))
+        if opened and new.folder is not None:
+            try:
+                demand(new.folder, self.entry(opened.handle).inode, opened.folder)
+            except BaseException:
+                new.close()
+                raise
+        return new
 
 
 def make_folders(disk: Disk, folder: Path, mode: int = 0o755) -> list[Path]:
@@ -298,17 +325,6 @@ def read_open(disk: Disk, handle: int, length: int, offset: int) -> bytes:
             break
         found += more
     return found
-
-
-def _enter(folder: str, parent: int | None) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(folder, flags, dir_fd=parent)
-    except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-            raise
-        why = f"{Path(folder).name} is not a folder but a link or a file"
-        raise OSError(errno.ELOOP, why) from error
 
 
 def _entry(found: os.stat_result) -> Entry:

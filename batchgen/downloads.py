@@ -7,7 +7,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -29,6 +29,8 @@ HEAD_WITHIN = 30.0  # seconds from the connection to the end of the headers
 _TIMEOUT = {"connect": 10.0, "read": SILENCE, "write": 10.0, "pool": 30.0}
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "batchgen"}
 
+_WHOLE, _REST, _BEYOND = 200, 206, 416
+_ANSWERS = frozenset({_WHOLE, _REST, _BEYOND})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
 _PAGES = pattern(r"html|json|xml")
@@ -89,20 +91,18 @@ def fetch(
     with a fresh link), DownloadStopped, or StoreError.
     """
     part = Part(target, disk, boot)
-    try:
-        link = addresses.parse(url)
-        asked = "" if link.query else _bare(link)
-        if saved := part.adopted(asked):
-            return saved
-        part.open()
-        if not part.whole_copy_of(asked):
-            _Transfer(part, http, loopback, stop, on_bytes).run(link, asked)
-        return part.finish()
-    except addresses.AddressRefused as refusal:
-        # Asking there again is no use; a fresh link may lead elsewhere.
-        raise LinkExpired(refusal.message) from refusal
-    finally:
-        part.close()
+    with disk.inside(target.parent), closing(part):
+        try:
+            link = addresses.parse(url)
+            asked = "" if link.query else _bare(link)
+            if saved := part.open(asked):
+                return saved
+            if not part.whole_copy_of(asked):
+                _Transfer(part, http, loopback, stop, on_bytes).run(link, asked)
+            return part.finish()
+        except addresses.AddressRefused as refusal:
+            # Asking there again is no use; a fresh link may lead elsewhere.
+            raise LinkExpired(refusal.message) from refusal
 
 
 class _Transfer:
@@ -128,17 +128,17 @@ class _Transfer:
         for resume in (True, False):
             served, response = self._follow(link, resume=resume)
             with closing(response):
-                status = response.status_code
-                _judge_status(status, served.host, response.headers)
-                if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                status, headers = response.status_code, dict(response.headers.items())
+                _judge_status(status, served.host, headers)
+                if status == _BEYOND:
                     if not (resume and part.is_whole):
                         continue
                     part.keep()
                     return
-                _judge_body(response.headers, served.host)
-                if status == httpx.codes.OK:
-                    part.restart(_fresh_note(response.headers, served, asked))
-                elif resume and part.continued_by(response.headers):
+                _judge_body(headers, served.host)
+                if status == _WHOLE:
+                    part.restart(_fresh_note(headers, served, asked))
+                elif resume and part.continued_by(headers):
                     part.keep()
                 else:
                     continue
@@ -239,9 +239,8 @@ def _next_hop(link: httpx.URL, location: str) -> httpx.URL:
         ) from None
 
 
-def _judge_status(status: int, host: str, headers: httpx.Headers) -> None:
-    known = {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}
-    if status in known | {httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}:
+def _judge_status(status: int, host: str, headers: Mapping[str, str]) -> None:
+    if status in _ANSWERS:
         return
     if httpx.codes.is_client_error(status) and status not in _TRANSIENT:
         raise LinkExpired(f"{host} answered {status}", http=status)
@@ -249,7 +248,7 @@ def _judge_status(status: int, host: str, headers: httpx.Headers) -> None:
     raise Unavailable(f"{host} answered {status}", http=status, retry_after=wait)
 
 
-def _judge_body(headers: httpx.Headers, host: str) -> None:
+def _judge_body(headers: Mapping[str, str], host: str) -> None:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         raise Unavailable(f"{host} sent an encoded body, unasked")
@@ -258,15 +257,19 @@ def _judge_body(headers: httpx.Headers, host: str) -> None:
         raise Unavailable(f"{host} sent a page in place of a clip")
 
 
-def _fresh_note(headers: httpx.Headers, served: httpx.URL, asked: str) -> Note:
-    etag = headers.get("etag", "")
+def _fresh_note(headers: Mapping[str, str], served: httpx.URL, asked: str) -> Note:
+    etag, length = headers.get("etag", ""), headers.get("content-length", "")
     modified = headers.get("last-modified", "")
-    length = headers.get("content-length", "")
+    if _STRONG_ETAG.fullmatch(etag):
+        modified = ""  # one validator is enough
+    else:
+        etag = ""
+        modified = modified if _settled(modified, headers.get("date", "")) else ""
     return Note(
         asked=asked,
         served=_bare(served),
-        etag=etag if _STRONG_ETAG.fullmatch(etag) else "",
-        last_modified=modified if _settled(modified, headers.get("date", "")) else "",
+        etag=etag,
+        last_modified=modified,
         total=int(length) if length.isdecimal() else None,
     )
 

@@ -4,7 +4,7 @@ Boxes must tile the file exactly, so a cut is seen wherever it falls. Only an `m
 that runs "to the end of the file" hides one; the length tells there.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 MOST_BOXES = 10_000
 _HEAD = 8
@@ -13,14 +13,8 @@ _TO_THE_END = 0
 _WIDE = 1
 
 
-class Reader(Protocol):
-    """Bytes at any place: an open file will do."""
-
-    def seek(self, offset: int, /) -> int:
-        """Go to a place."""
-
-    def read(self, count: int, /) -> bytes:
-        """Up to `count` bytes from there."""
+Reader = Callable[[int, int], bytes]
+"""Gives up to so many bytes from a place on; `os.pread` on an open file will do."""
 
 
 def starts_well(head: bytes | memoryview) -> bool:
@@ -28,7 +22,7 @@ def starts_well(head: bytes | memoryview) -> bool:
     return head[4:_HEAD] == b"ftyp"
 
 
-def flaw(file: Reader, size: int, *, open_end: bool = True) -> str:
+def flaw(read: Reader, size: int, *, open_end: bool = True) -> str:
     """What is wrong with the file, in words; empty if it is whole.
 
     With `open_end=False` a last box of unknown size counts as a flaw: nothing would
@@ -40,8 +34,7 @@ def flaw(file: Reader, size: int, *, open_end: bool = True) -> str:
         count += 1
         if count > MOST_BOXES:
             return f"more than {MOST_BOXES:,} boxes"
-        file.seek(place)
-        head = file.read(_WIDE_HEAD)
+        head = read(_WIDE_HEAD, place)
         kind, extent = head[4:_HEAD], _extent(head, size - place)
         if problem := _problem(kind, extent, size - place, first=not place):
             return f"{problem} at byte {place:,}"

@@ -9,15 +9,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
-import httpx
-from pydantic import BaseModel, ConfigDict
+from msgspec import Struct, structs
+from msgspec import json as fast
 
 from batchgen import mp4
-from batchgen.disk import Disk, read_all, write_all
+from batchgen.disk import Disk, Entry, read_all, write_all
 from batchgen.errors import StoreError, Unavailable
 from batchgen.events import SavedFile
 
@@ -36,10 +38,8 @@ class BadClip(StoreError):
     rule = "bad-clip"
 
 
-class Note(BaseModel):
+class Note(Struct, frozen=True, omit_defaults=True):
     """What is known of a part; stands beside it."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
 
     asked: str = ""  # the link as given, if its path alone names the file
     served: str = ""  # where the bytes came from, after redirects, without the query
@@ -72,20 +72,13 @@ class Part:
         self._handle = -1
         self._digest = hashlib.sha256()
         self._noted = True  # as far as anybody knows, a note is there
-        self._recall()
+        self._found = 0  # bytes in the file when it was opened
 
-    def adopted(self, asked: str) -> SavedFile | None:
-        """The final file, if a crash came after it was verified and got its name."""
-        if not self.note.sha256 or self.note.asked != asked or not asked:
-            return None
-        with on_disk(self.target):
-            for name in self._names(self.note.sha256):
-                if self._sum(name) == self.note.sha256:
-                    return self._settle(name)
-        return None
-
-    def open(self) -> None:
+    def open(self, asked: str) -> SavedFile | None:
         """Find what an earlier attempt left, and keep everybody else away from it.
+
+        Returns:
+            The final file, if a crash came after it was verified and got its name.
 
         Raises:
             Unavailable: somebody is at it: a worker that was believed dead.
@@ -93,40 +86,55 @@ class Part:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         with on_disk(self.path):
             self._handle = self._disk.open(self.path, flags, 0o644)
-            self._claim()
-            entry = self._disk.entry(self._handle)
+            entry = self._claim()
+            if saved := self._adopted(asked):
+                return saved
             if not entry.is_file or entry.links > 1:
                 # It is a finished file under its first name: not to be written to.
                 self.close()
                 self._disk.unlink(self.path)
                 self._handle = self._disk.open(self.path, flags | os.O_EXCL, 0o644)
-                self._claim()
-            size = self._disk.size(self._handle)
+                entry = self._claim()
+        size = self._found = entry.size
         # A dead process leaves its bytes to the system; a dead system loses the tail.
         same_boot = self._boot and self._boot == self.note.boot
         kept = size if same_boot else self.note.synced
         if kept <= size and self.note.total is not None and kept <= self.note.total:
             self._kept = kept
+        return None
 
-    def _claim(self) -> None:
+    def _claim(self) -> Entry:
         """Two writers of one part would mix their bytes."""
         try:
             self._disk.lock(self._handle)
         except BlockingIOError as error:
             raise Unavailable(f"{self.path.name} is being written") from error
         except OSError:
-            return  # no locks here; then nobody but this process may write here
-        if not self._disk.entry(self._handle).links:
-            raise Unavailable(f"{self.path.name} was finished just now")
+            # No locks here; then nobody but this process may write here.
+            entry = self._disk.entry(self._handle)
+        else:
+            entry = self._disk.entry(self._handle)
+            if not entry.links:
+                raise Unavailable(f"{self.path.name} was finished just now")
         self._recall()
+        return entry
 
     def _recall(self) -> None:
         try:
-            self.note = Note.model_validate_json(read_all(self._disk, self._note_path))
+            data = read_all(self._disk, self._note_path)
+            self.note = fast.decode(data, type=Note)
         except FileNotFoundError:
             self._noted = False
         except (OSError, ValueError):
             pass
+
+    def _adopted(self, asked: str) -> SavedFile | None:
+        if not self.note.sha256 or self.note.asked != asked or not asked:
+            return None
+        for name in self._names(self.note.sha256):
+            if self._sum(name) == self.note.sha256:
+                return self._settle(name)
+        return None
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""
@@ -152,14 +160,14 @@ class Part:
             return {}
         return {"Range": f"bytes={self._kept}-", "If-Range": self.note.validator}
 
-    def continued_by(self, headers: httpx.Headers) -> bool:
+    def continued_by(self, headers: Mapping[str, str]) -> bool:
         """Whether a 206 is the rest of this very part."""
         total = self.note.total or 0
         if headers.get("content-range") != f"bytes {self._kept}-{total - 1}/{total}":
             return False
         if self.note.etag:
-            return bool(headers.get("etag") == self.note.etag)
-        return bool(headers.get("last-modified") == self.note.last_modified)
+            return headers.get("etag") == self.note.etag
+        return headers.get("last-modified") == self.note.last_modified
 
     def keep(self) -> None:
         """Go on where the earlier attempt ended."""
@@ -168,16 +176,17 @@ class Part:
             with self._disk.reader(self.path) as file:
                 self._digest = hashlib.file_digest(file, "sha256")
             self.size = self._kept
-            self._tell(synced=min(self.note.synced, self._kept), boot=self._boot)
+            self._know(synced=min(self.note.synced, self._kept), boot=self._boot)
+            self._tell()
 
     def restart(self, note: Note) -> None:
         """Begin with the first byte."""
         with on_disk(self.path):
-            self._disk.truncate(self._handle, 0)
-            self._digest = hashlib.sha256()
-            self.size = 0
-            news = {"bad": self.note.bad, "boot": self._boot}
-            self.note = note.model_copy(update=news)
+            if self._found:
+                self._disk.truncate(self._handle, 0)
+                self._digest = hashlib.sha256()
+            self._found = self.size = 0
+            self.note = structs.replace(note, bad=self.note.bad, boot=self._boot)
             if self._noted:  # of what these bytes are no longer a part of
                 self._tell()
 
@@ -207,34 +216,51 @@ class Part:
             try:
                 write_all(self._disk, self._handle, block)
             except OSError:
-                with suppress(OSError):
-                    self._tell()
+                self._leave_a_note()
                 raise
         self._digest.update(block)
         self.size += len(block)
         if self.size - self.note.synced >= SYNC_EVERY:
             self._sync()
             with on_disk(self.path):
-                self._tell(synced=self.size)
+                self._know(synced=self.size)
+                self._tell()
 
     def finish(self) -> SavedFile:
         """Verify the whole part, and give it its final name."""
         self._sync()
-        with on_disk(self.path), self._disk.reader(self.path) as file:
+        read = partial(self._disk.pread, self._handle)
+        with on_disk(self.path):
             sized = self.note.total is not None
-            problem = mp4.flaw(file, self.size, open_end=sized)
+            problem = mp4.flaw(read, self.size, open_end=sized)
         if problem:
             self._reject(problem)
+        self._know(synced=self.size, sha256=self._digest.hexdigest())
         with on_disk(self.target):
-            # Not synced: whoever reads it looks whether the file has this sum.
-            self._tell(synced=self.size, sha256=self._digest.hexdigest())
-            for name in self._names(self.note.sha256):
-                with suppress(FileExistsError):
-                    self._link(name)
-                    return self._settle(name, self.size)
-                if self._sum(name) == self.note.sha256:
-                    return self._settle(name)
+            # Not synced: whoever reads it looks whether the file has this sum. Without
+            # a note, a crash costs that what came at once comes once more.
+            if self._noted:
+                self._tell()
+            try:
+                return self._named()
+            except OSError:
+                self._leave_a_note()
+                raise
+
+    def _named(self) -> SavedFile:
+        for name in self._names(self.note.sha256):
+            with suppress(FileExistsError):
+                self._link(name)
+                return self._settle(name, self.size)
+            if self._sum(name) == self.note.sha256:
+                return self._settle(name)
         raise StoreError(f"{self.target}: another file has this name")
+
+    def _leave_a_note(self) -> None:
+        """Let the next attempt know what is here, if that is possible."""
+        with suppress(OSError):
+            if not self._noted:
+                self._tell()
 
     def discard(self, note: Note) -> None:
         """Throw the bytes away; only the note goes on."""
@@ -266,15 +292,19 @@ class Part:
                 self.discard(Note(bad=self.note.bad))
                 raise
 
-    def _tell(self, **news: int | str) -> None:
-        self.note = self.note.model_copy(update=news)
-        data = self.note.model_dump_json(exclude_defaults=True).encode()
-        _replace(self._disk, self._note_path, data, sync=False)
+    def _know(self, **news: int | str) -> None:
+        self.note = structs.replace(self.note, **news)
+
+    def _tell(self) -> None:
+        """Write down what is known."""
+        _replace(self._disk, self._note_path, fast.encode(self.note), sync=False)
         self._noted = True
 
-    def _names(self, sha256: str) -> tuple[Path, Path]:
-        other = f"{self.target.stem}~{sha256[:8]}{self.target.suffix}"
-        return self.target, self.target.with_name(other)
+    def _names(self, sha256: str) -> Iterator[Path]:
+        """The name that is wanted, then the one that is left if that is taken."""
+        target = self.target
+        yield target
+        yield target.with_name(f"{target.stem}~{sha256[:8]}{target.suffix}")
 
     def _link(self, name: Path) -> None:
         try:
@@ -285,6 +315,8 @@ class Part:
             self._copy(name)
 
     def _copy(self, name: Path) -> None:
+        if not self._noted:
+            self._tell()
         if self._begins_with(name):
             self._disk.unlink(name)  # a copy that a crash cut short
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -320,8 +352,9 @@ class Part:
         with suppress(FileNotFoundError):
             self._disk.unlink(self.path)
         self._disk.sync_folder(name.parent)
-        with suppress(FileNotFoundError):
-            self._disk.unlink(self._note_path)
+        if self._noted:
+            with suppress(FileNotFoundError):
+                self._disk.unlink(self._note_path)
         note = self.note
         return SavedFile(
             name=name.name, bytes=size, sha256=note.sha256, validator=note.validator
@@ -352,10 +385,15 @@ def write_sidecar(
 
     Power loss may take its name; what it says stands in the state file, too.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    data = text.encode("utf-8", "backslashreplace") + b"\n"
-    with on_disk(path):
-        _replace(disk or Disk(), path, data, sync=True)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        data = fast.format(text.encode(), indent=2) + b"\n"
+    except UnicodeEncodeError:  # half a pair of UTF-16: no JSON to the strict
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        data = text.encode("utf-8", "backslashreplace") + b"\n"
+    disk = disk or Disk()
+    with disk.inside(path.parent), on_disk(path):
+        _replace(disk, path, data, sync=True)
 
 
 def too_big(name: str) -> str:
@@ -363,15 +401,30 @@ def too_big(name: str) -> str:
     return f"{name}: more than {MOST_BYTES >> 30} GiB is no clip"
 
 
-@contextmanager
-def on_disk(path: Path) -> Iterator[None]:
+class on_disk:  # noqa: N801 - it stands after `with`
     """Turn an OSError into a StoreError that names the file."""
-    try:
-        yield
-    except OSError as error:
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing happens yet."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Raise the other error in its place."""
+        if not isinstance(error, OSError):
+            return
         if error.errno in _FULL:
-            raise StoreError(f"{path}: the disk is full", rule="disk-full") from error
-        raise StoreError(f"{path}: {error.strerror or error}") from error
+            full = f"{self._path}: the disk is full"
+            raise StoreError(full, rule="disk-full") from error
+        raise StoreError(f"{self._path}: {error.strerror or error}") from error
 
 
 def _replace(disk: Disk, path: Path, data: bytes, *, sync: bool) -> None:

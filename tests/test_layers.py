@@ -59,7 +59,7 @@ lives
 variables ledger state statefile sockets
 findings words events names pace world ballast places flow
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
-locations patterns clock
+locations patterns clock ways
 """
 
 _PURE = """

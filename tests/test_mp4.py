@@ -1,4 +1,3 @@
-import io
 import struct
 
 import pytest
@@ -21,7 +20,10 @@ CLIP = FTYP + MOOV + MDAT
 
 
 def judge(data: bytes, *, open_end: bool = True) -> str:
-    return mp4.flaw(io.BytesIO(data), len(data), open_end=open_end)
+    def read(count: int, place: int) -> bytes:
+        return data[place : place + count]
+
+    return mp4.flaw(read, len(data), open_end=open_end)
 
 
 @pytest.mark.parametrize(
@@ -81,13 +83,11 @@ def test_a_box_of_four_gibibytes_is_stepped_over_without_reading_it() -> None:
     huge = 5 << 30
     head = FTYP + MOOV + struct.pack(">I4sQ", 1, b"mdat", huge)
 
-    class Sparse(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            assert size is not None
-            assert 0 < size <= 16
-            return super().read(size)
+    def read(count: int, place: int) -> bytes:
+        assert 0 < count <= 16
+        return head[place : place + count]
 
-    assert mp4.flaw(Sparse(head), len(FTYP + MOOV) + huge) == ""
+    assert mp4.flaw(read, len(FTYP + MOOV) + huge) == ""
 
 
 def test_a_file_of_countless_boxes_is_given_up() -> None:

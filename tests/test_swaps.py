@@ -129,8 +129,9 @@ def test_a_download_writes_nothing_through_a_link_that_took_a_folders_place(
         keep_folders(scene.disk, scene.spring, scene.run)
         bench = Bench(scene.spring, client, server)
         bench.disk = scene.disk
-        bench.fetch()
-        write_sidecar(scene.spring / "clip.json", {"a": 1}, disk=scene.disk)
+        with scene.disk.inside(scene.spring):
+            bench.fetch()
+            write_sidecar(scene.spring / "clip.json", {"a": 1}, disk=scene.disk)
 
     count = 0
     for scene in moments(tmp_path, place, filled=filled, act=act):
@@ -158,6 +159,30 @@ def test_a_move_writes_nothing_through_a_link_that_took_a_folders_place(
         count += 1
         assert scene.unharmed(), f"call {count}"
     assert count > 4
+
+
+def test_no_clip_is_saved_in_a_folder_that_took_anothers_place(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    client: httpx.BaseTransport = request.getfixturevalue("http")
+    server: Site = request.getfixturevalue("site")
+    run = tmp_path / "run"
+    videos = run / "videos"
+    videos.mkdir(parents=True)
+
+    class Moved(Disk):
+        def sync(self, handle: int) -> None:
+            super().sync(handle)
+            videos.rename(tmp_path / "away")
+            videos.mkdir()
+
+    server.give(file(SHORT))
+    bench = Bench(videos, client, server)
+    bench.disk = Moved()
+    bench.disk.hold(run)
+    assert "no longer the same folder" in bench.fail(StoreError)
+    assert list(videos.iterdir()) == []
+    assert not (tmp_path / "away" / "clip.mp4").exists()
 
 
 def test_a_run_holds_its_folder(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Whoever fetches: the same in this process and on a cluster."""
 
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import splitext
 from threading import Event as Flag
 
 import httpx
@@ -42,10 +43,12 @@ class Worker:
             DownloadStopped: `stop` was set.
             StoreError: the disk does not take a file, or it is no clip.
         """
-        saved = tuple(self._save(lease, *link) for link in lease.links)
-        if lease.sidecar is not None:
-            for file in saved:
-                self._explain(lease, file)
+        first = lease.links[0][1] if lease.links else ""
+        with self._world.disk.inside(Path(lease.folder, "videos", first).parent):
+            saved = tuple(self._save(lease, *link) for link in lease.links)
+            if lease.sidecar is not None:
+                for file in saved:
+                    self._explain(lease, file)
         return Brought(saved)
 
     def _store(self, lease: Lease) -> Store:
@@ -70,7 +73,8 @@ class Worker:
             stop=self.stop,
             on_bytes=self.received,
         )
-        file = replace(saved, name=str(PurePosixPath(name).with_name(saved.name)))
+        folders = name.removesuffix(target.name)
+        file = replace(saved, name=f"{folders}{saved.name}") if folders else saved
         path = target.with_name(saved.name)
         if store.url or lease.posters:
             frames.leave(Path(lease.folder), path, file.sha256)
@@ -91,5 +95,4 @@ class Worker:
             **(lease.sidecar or {}),
             "saved_at": self._world.stamp(),
         }
-        beside = str(PurePosixPath(file.name).with_suffix(".json"))
-        self._store(lease).explain(beside, value)
+        self._store(lease).explain(f"{splitext(file.name)[0]}.json", value)

@@ -508,10 +508,24 @@ MUTATIONS = (
         DOWNLOADS,
     ),
     Mutation(
+        "another folder gets the name",
+        "disk.py",
+        "demand(new.folder, self.entry(opened.handle).inode, opened.folder)",
+        "pass",
+        "tests/test_swaps.py",
+    ),
+    Mutation(
+        "what came in pieces has no note",
+        "parts.py",
+        "if not self._noted and self.size + len(block) != self.note.total:",
+        "if not self:",
+        DOWNLOADS,
+    ),
+    Mutation(
         "a clip is not synced",
         "parts.py",
-        "        self._sync()\n        with on_disk(self.path), self",
-        "        with on_disk(self.path), self",
+        "        self._sync()\n        read = ",
+        "        read = ",
         DOWNLOADS,
     ),
     # Several machines.
