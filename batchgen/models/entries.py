@@ -58,13 +58,13 @@ class Catalog:
 @cache
 def catalog() -> Catalog:
     """The catalog that ships with batchgen, in the order of the aliases."""
-    names = [file.name for file in _HERE.glob("*.json")]
-    models = [read(_text(name), name) for name in names]
+    names = [file.name for file in _HERE.iterdir() if file.suffix == ".json"]
+    models = [read(_bytes(name), name) for name in names]
     models.sort(key=lambda model: model.alias)
     return Catalog({model.id: model for model in models})
 
 
-def read(text: str, name: str) -> Model:
+def read(text: str | bytes, name: str) -> Model:
     """Parse one data file.
 
     Raises:
@@ -98,8 +98,14 @@ def read(text: str, name: str) -> Model:
 def _whole(entry: Json) -> dict[str, Any]:
     """An entry with what it extends and refers to."""
     above = entry.get("extends")
-    base = _whole(json.decode(_text(above))) if above else {}
+    base = _base(above) if above else {}
     return {**base, **{key: _resolved(value) for key, value in entry.items()}}
+
+
+@cache
+def _base(name: str) -> dict[str, Any]:
+    """An entry that others extend, read once for all of them."""
+    return _whole(json.decode(_bytes(name)))
 
 
 def _resolved(value: Any) -> Any:
@@ -116,10 +122,10 @@ def _resolved(value: Any) -> Any:
 
 @cache
 def _shared(name: str) -> dict[str, Any]:
-    shared: dict[str, Any] = json.decode(_text(name))
+    shared: dict[str, Any] = json.decode(_bytes(name))
     return shared
 
 
-def _text(name: str) -> str:
+def _bytes(name: str) -> bytes:
     # `importlib.resources` would take as long as all the rest of the catalog.
-    return _HERE.joinpath(name).read_text(encoding="utf-8")
+    return _HERE.joinpath(name).read_bytes()
