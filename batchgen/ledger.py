@@ -4,7 +4,7 @@ All amounts are integer micro-dollars. An amount leaves the ledger only by an ev
 that says so; no clock releases money.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -20,9 +20,9 @@ from batchgen.events import (
     PredictionCompleted,
     PredictionFailed,
     SessionOpened,
-    TaskEvent,
 )
 from batchgen.money import Micros
+from batchgen.state import Stage, TaskState
 
 
 class Account(StrEnum):
@@ -38,6 +38,11 @@ class Account(StrEnum):
 
 _Entry = tuple[Account, Micros]
 _NOTHING: _Entry = (Account.SPENT, 0)
+_OF_STAGE = {
+    Stage.OPEN: Account.IN_FLIGHT,
+    Stage.ACCEPTED: Account.IN_FLIGHT,
+    Stage.COMPLETED: Account.SPENT,
+}
 
 
 class Ledger:
@@ -121,24 +126,19 @@ class Ledger:
         if kind in _STEPS:
             _STEPS[kind](self, event)
 
-    def live(self, task: str, events: Iterable[TaskEvent]) -> None:
-        """Take in usual events of a task's first attempt, all of them at one step."""
-        key = (task, 1)
-        before = self._entries.get(key)
-        account, amount = before or (None, 0)
-        event: Any
-        for event in events:
-            kind = type(event)
-            if kind is AttemptStarted:
+    def live(self, task: str, before: TaskState, after: TaskState) -> None:
+        """Take in what `lived` has made of a task's first attempt.
+
+        Its stage tells the account: nothing else has happened to it.
+        """
+        for attempt in after.attempts:
+            key = (task, attempt.number)
+            if not before.attempts:
                 self._of_start.add(key)
-                account, amount = Account.IN_FLIGHT, event.reserve
-            elif kind is AttemptAccepted:
-                account = Account.IN_FLIGHT
-            elif kind is PredictionCompleted:
-                account = Account.SPENT
-                amount = amount if event.cost is None else event.cost
-        if account is not None and (account, amount) != before:
-            self._put(key, account, amount)
+                self._put(key, _OF_STAGE[attempt.stage], attempt.reserve)
+            elif before.attempts[0].stage is not attempt.stage:
+                held = self._entries.get(key, _NOTHING)[1]
+                self._put(key, _OF_STAGE[attempt.stage], held)
 
     def _open(self, event: SessionOpened) -> None:
         self.cap, self.session_cap = event.cap, event.session_cap

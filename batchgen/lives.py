@@ -11,7 +11,6 @@ from typing import Any
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
-    Event,
     OutputsSaved,
     PredictionCompleted,
     TaskEvent,
@@ -22,10 +21,11 @@ from batchgen.state import ATTEMPT_MOVES, TRANSITIONS, Attempt, Stage, Status, T
 USUAL = frozenset(
     {TaskPlanned, AttemptStarted, AttemptAccepted, PredictionCompleted, OutputsSaved}
 )
-"""Events that tell of their own task alone, but for `makes_an_element`.
+"""Events that tell of their own task alone; a prediction if it `is_plain`.
 
 So one of them may change places with one of another task.
 """
+_FILES: tuple[list[str], ...] = (["url"], [])
 # The same tables by the type of the event.
 _MOVES: dict[type[object], dict[Status, Status]] = {
     kind: {before: to for (before, one), to in TRANSITIONS.items() if one is kind}
@@ -38,11 +38,14 @@ _STAGES: dict[type[object], dict[Stage | None, Stage]] = {
 _STAGES[AttemptStarted] = {None: Stage.OPEN}  # there is no attempt before it
 
 
-def makes_an_element(event: Event) -> bool:
-    """Whether a prediction may have made what the clips of other tasks show."""
-    if type(event) is not PredictionCompleted:
+def is_plain(event: PredictionCompleted) -> bool:
+    """Whether a prediction made files alone, and costs what was reserved.
+
+    What it made besides may be what the clips of other tasks show.
+    """
+    if event.cost is not None:
         return False
-    return any(output.kind != "url" for output in event.outputs)
+    return [one.kind for one in event.outputs] in _FILES
 
 
 def lived(  # noqa: C901 - one loop, so that a life is one step

@@ -300,16 +300,15 @@ def word(state: TaskState) -> str:
     A submission under way shows as rendering; `rejected` is a failure that the same
     request would meet again; `lost` is paid but no longer to be fetched.
     """
-    kind = state.trouble.kind if state.trouble else ""
-    match state.status:
-        case Status.SUBMITTING:
-            return "rendering"
-        case Status.FAILED if kind in REJECTED:
+    status = state.status
+    if status is Status.SUBMITTING:
+        return "rendering"
+    if status is Status.FAILED and state.trouble:
+        if state.trouble.kind in REJECTED:
             return "rejected"
-        case Status.FAILED if kind in LOST:
+        if state.trouble.kind in LOST:
             return "lost"
-        case _:
-            return str(state.status)
+    return status.value
 
 
 def fold(events: Iterable[TaskEvent]) -> TaskState:

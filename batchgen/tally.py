@@ -25,7 +25,7 @@ from batchgen.events import (
     Window,
 )
 from batchgen.ledger import Ledger
-from batchgen.lives import USUAL, lived, makes_an_element
+from batchgen.lives import USUAL, is_plain, lived
 from batchgen.money import Micros
 from batchgen.profile import MEDIA_CODES
 from batchgen.records import Record
@@ -113,7 +113,10 @@ class Tally:
         lives: dict[str, list[Any]] = {}
         event: Any
         for event in page.events:
-            if type(event) not in USUAL or makes_an_element(event):
+            kind = type(event)
+            if kind not in USUAL or (
+                kind is PredictionCompleted and not is_plain(event)
+            ):
                 self._live(lives, page)
                 lives = {}
                 self._tell(event, page)
@@ -134,12 +137,13 @@ class Tally:
                 continue
             self.states[task] = after
             for attempt in after.attempts:
-                self.unaudited = self.unaudited and bool(before.attempts)
+                if not before.attempts:
+                    self.unaudited = False  # nothing is bought before the audit
                 if attempt.prediction:
                     self.owned.add(attempt.prediction)
+            self.ledger.live(task, before, after)
             if self._counts is not None:
                 self._recount(self._counts, task, before, after)
-            self.ledger.live(task, events)
 
     def _tell(self, event: Event, page: Page) -> None:
         try:
@@ -238,10 +242,11 @@ class Tally:
     def want(self, tasks: Iterable[str], elements: Iterable[str] = ()) -> None:
         """Say which tasks the counts are about, and which of them are no clips."""
         self.wanted, self.element_tasks = frozenset(tasks), frozenset(elements)
-        self._counts = Counter(map(self._word, self.wanted))
+        get = self.states.get
+        self._counts = Counter([word(get(task, _NEW)) for task in self.wanted])
 
     def _word(self, task: str) -> str:
-        return word(self.states.get(task, TaskState()))
+        return word(self.states.get(task, _NEW))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -284,8 +289,9 @@ class Tally:
     def in_flight(self) -> Iterator[str]:
         """Tasks with something paid and not yet collected, oldest first."""
         for task, state in self.states.items():
-            strays = any(not stray.saved for stray in state.strays)
-            if strays or state.status in (Status.RENDERING, Status.DOWNLOADING):
+            if state.status in (Status.RENDERING, Status.DOWNLOADING) or any(
+                not stray.saved for stray in state.strays
+            ):
                 yield task
 
     def _recount(

@@ -55,8 +55,8 @@ outside polls
 models profile addresses
 replay
 records
-lives
-variables ledger state statefile sockets
+ledger lives
+variables state statefile sockets
 findings words events names pace world ballast places flow
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
 locations patterns clock ways

@@ -560,7 +560,7 @@ def test_the_status_of_a_run_leads_with_what_is_paid_and_not_collected() -> None
     tally = told(tasks, done(MUG), rendering(KETTLE), failed(SCALE), uncertain(LAMP))
     expires = {KETTLE.id: "2026-11-26T13:00:00Z"}
     document = report.status(summary(tasks, tally), tasks, tally, expires)
-    assert report.status_text(document, NOW) == (
+    assert report.status_text(report.standing(document), NOW) == (
         "1 paid clip not collected, first expires Thu 14:00\n"
         "spring-launch: 1 of 4 clips done, 1 rendering, 1 failed, 1 uncertain\n"
         "  spent      $2.10 of $60.00\n"

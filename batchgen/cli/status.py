@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,23 +18,25 @@ from batchgen.cli import settings, split
 from batchgen.cli.colour import say
 from batchgen.cli.order import sheet
 from batchgen.errors import UsageError
-from batchgen.events import AttemptAccepted, SessionOpened, TaskPlanned
+from batchgen.events import AttemptAccepted, SessionClosed, SessionOpened, TaskPlanned
+from batchgen.history import only
 from batchgen.images import Album
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import usd
 from batchgen.pictures import Hanging
 from batchgen.profile import WAVESPEED
 from batchgen.records import Record
-from batchgen.replay import undisturbed
+from batchgen.replay import Hear, Page, nobody, undisturbed
 from batchgen.rows import model_of
 from batchgen.selector import selector
 from batchgen.shards import told
-from batchgen.state import TaskState, word
+from batchgen.state import Status, TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 from batchgen.world import iso
 
 _NEW = TaskState()
+_BESIDE = ("id", "model", "take", "labels", "output")  # the request
 _LOOK_AGAIN = 1.0  # seconds
 
 
@@ -63,16 +66,16 @@ def status(
     listed = bool(select) or (verbose and not quiet)
     if watch and not as_json:
         return _watched(folders, select, listed=listed)
-    if len(folders) == 1 and (listed or not _is_part(names[0], folders)):
-        whole = _whole(folders[0], select)
-        said = report.to_json(whole) if as_json else _text(whole, listed=listed)
-    else:
+    alone = len(folders) == 1 and (listed or not _is_part(names[0], folders))
+    if as_json and alone:
+        click.echo(report.to_json(_whole(folders[0], select)))
+    elif as_json:
         found = [_whole(folder, ()) for folder in folders]
-        said = _joined_json(folders, found) if as_json else _joined(folders, found)
-    if as_json:
-        click.echo(said)
+        click.echo(_joined_json(folders, found))
+    elif alone:
+        say(_text(folders[0], select, listed=listed), nl=False)
     else:
-        say(said, nl=False)
+        say(_joined(folders), nl=False)
     return 0
 
 
@@ -81,9 +84,10 @@ def _is_part(name: str, folders: Sequence[Path]) -> bool:
     return told(Path(name).name) is None and bool(split.missing(folders))
 
 
-def _joined(folders: Sequence[Path], found: Sequence[report.Status]) -> str:
+def _joined(folders: Sequence[Path]) -> str:
     """Several runs as one: a line for each, and for all of them."""
     now = datetime.now().astimezone()
+    found = [_standing(folder) for folder in folders]
     return report.joined_text(found, now, split.missing(folders))
 
 
@@ -105,19 +109,61 @@ def _all(outputs: Path, *, as_json: bool) -> int:
     return 0
 
 
-def _text(whole: report.Status, *, listed: bool) -> str:
-    return report.status_text(whole, datetime.now().astimezone(), listed=listed)
+def _text(folder: Path, select: Sequence[str], *, listed: bool) -> str:
+    now = datetime.now().astimezone()
+    if not listed:
+        return report.status_text(_standing(folder), now)
+    whole = _whole(folder, select)
+    return report.status_text(report.standing(whole), now, whole["tasks"])
 
 
 def _whole(folder: Path, select: Sequence[str]) -> report.Status:
     """The run with the selected tasks; the counts are those of the whole run."""
     with undisturbed():
-        records = journal.read(folder, _warn)
-        document, tasks, tally = _summary(folder, records)
+        bought = _Bought()
+        document, tasks, tally = _summary(folder, bought.hear)
         if select:
             meant, states = selector(select, sheet), tally.states
             tasks = [one for one in tasks if meant(one, word(states.get(one.id, _NEW)))]
-        return report.status(document, tasks, tally, _expiries(records, tally))
+        expiries = {
+            task: _expiry(bought.at[task])
+            for task in tally.in_flight()
+            if task in bought.at
+        }
+        return report.status(document, tasks, tally, expiries)
+
+
+def _standing(folder: Path) -> report.Standing:
+    """What the text on a run says; only the tasks that it names have a row."""
+    with undisturbed():
+        bought = _Bought()
+        document, tasks, tally = _summary(folder, bought.hear)
+        counts = tally.everything
+        ordered, states = tally.wanted or frozenset(), tally.states
+        first = min(
+            (
+                bought.at[task]
+                for task in tally.in_flight()
+                if task in ordered and task in bought.at and _is_paid(states[task])
+            ),
+            default=None,
+        )
+        unknown = counts["uncertain"] > 0
+        doubtful = [
+            task
+            for task in (tasks if unknown else ())
+            if states.get(task.id, _NEW).status is Status.UNCERTAIN
+        ]
+        return report.Standing(
+            document,
+            counts["rendering"] + counts["downloading"],
+            _expiry(first) if first else "",
+            report.status(document, doubtful, tally)["tasks"],
+        )
+
+
+def _is_paid(state: TaskState) -> bool:
+    return state.status in (Status.SUBMITTING, Status.RENDERING, Status.DOWNLOADING)
 
 
 def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) -> int:
@@ -127,9 +173,9 @@ def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) ->
     while True:
         busy = any(map(_busy, folders))
         if len(folders) == 1:
-            text = _text(_whole(folders[0], select), listed=listed)
+            text = _text(folders[0], select, listed=listed)
         else:
-            text = _joined(folders, [_whole(folder, ()) for folder in folders])
+            text = _joined(folders)
         if text != shown:
             if screen:
                 click.clear()
@@ -142,13 +188,15 @@ def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) ->
 
 def _busy(folder: Path) -> bool:
     """Whether the session that was opened last is still at work."""
-    tally = Tally.of(journal.read(folder, lambda _: None))
-    if tally.session is None or tally.closed is not None:
+    records = journal.read(folder, lambda _: None)
+    last = deque(only(records, SessionOpened, SessionClosed), maxlen=1)
+    session = last[0].event if last else None
+    if not isinstance(session, SessionOpened):
         return False
-    if tally.session.host != platform.node():
+    if session.host != platform.node():
         return True  # on another machine: only its own last record tells
     try:
-        os.kill(tally.session.pid, 0)
+        os.kill(session.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -156,29 +204,37 @@ def _busy(folder: Path) -> bool:
     return True
 
 
-def _expiries(records: Sequence[Record], tally: Tally) -> dict[str, str]:
+class _Bought:
+    """When each task was accepted last, heard while the journal is read."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, str] = {}
+
+    def hear(self, page: Page) -> None:
+        for head, event in zip(page.heads, page.events, strict=True):
+            if type(event) is AttemptAccepted:
+                self.at[event.task] = head.at
+
+
+def _expiry(bought: str) -> str:
     """When the service forgets what is paid for and not collected."""
-    waiting = set(tally.in_flight())
-    bought = {
-        record.event.task: record.at
-        for record in records
-        if isinstance(record.event, AttemptAccepted) and record.event.task in waiting
-    }
     keeps = timedelta(seconds=WAVESPEED.retention)
-    return {
-        task: iso(datetime.fromisoformat(at) + keeps) for task, at in bought.items()
-    }
+    return iso(datetime.fromisoformat(bought) + keeps)
 
 
 def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
     """What a run's journal says, over the tasks that were last ordered."""
-    return _summary(folder, journal.read(folder, _warn))
+    return _summary(folder, nobody)
 
 
-def _summary(
-    folder: Path, records: Sequence[Record]
-) -> tuple[report.Summary, list[Task], Tally]:
-    tally = Tally.of(records)
+def _summary(folder: Path, hear: Hear) -> tuple[report.Summary, list[Task], Tally]:
+    tally = Tally()
+
+    def both(page: Page) -> None:
+        tally.hear(page)
+        hear(page)
+
+    records = journal.read(folder, _warn, both)
     tasks = list(_ordered(folder, tally)) or list(report.known(tally))
     elements = [task.id for task in tasks if task.kind == "element"]
     tally.want((task.id for task in tasks), elements)
@@ -214,7 +270,7 @@ def _warn(text: str) -> None:
 
 def _session(records: Sequence[Record]) -> tuple[str, str]:
     """When the last session began, and when something last happened."""
-    stamps = [one.at for one in records if isinstance(one.event, SessionOpened)]
+    stamps = [one.at for one in only(records, SessionOpened)]
     opened = stamps[-1] if stamps else "1970-01-01T00:00:00.000Z"
     return opened, records[-1].at if records else opened
 
@@ -253,6 +309,20 @@ class _Planned:
         for state in tally.states.values():
             if state.planned is not None:
                 self._planned.setdefault(state.planned.slug, []).append(state.planned)
+
+    def as_it_stands(self, line: dict[str, Any]) -> TaskPlanned | None:
+        """What was planned, where a line says just that; nearly every one does."""
+        if "price" in line or "extra" in line:
+            return None
+        fields = line.copy()
+        for name in _BESIDE:
+            fields.pop(name, None)
+        for planned in self._planned.get(line["id"], ()):
+            if planned.input == fields and (
+                (planned.model, planned.take) == (line["model"], line["take"])
+            ):
+                return planned
+        return None
 
     def identity(
         self, fields: Mapping[str, Any], model: Model, line: dict[str, Any]
@@ -293,6 +363,21 @@ def _task(line: dict[str, Any], models: Catalog, known: _Planned) -> Task | None
     model = model_of(line["model"], line.get("price"), models)
     if model is None:
         return None
+    planned = known.as_it_stands(line)
+    if planned is not None:
+        labels, output = line.get("labels", {}), line["output"]
+        return Task(
+            id=planned.task,
+            slug=planned.slug,
+            model=planned.model,
+            input=planned.input,
+            take=planned.take,
+            price=planned.price,
+            seconds=planned.seconds,
+            # One object where two are equal: there are many tasks.
+            labels=planned.labels if planned.labels == labels else labels,
+            output=planned.output if planned.output == output else output,
+        )
     own = ("id", "model", "take", "labels", "output", "price", "extra")
     fields = {key: value for key, value in line.items() if key not in own}
     fields |= line.get("extra", {})

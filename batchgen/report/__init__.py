@@ -4,7 +4,13 @@ from batchgen.report.book import Book
 from batchgen.report.ending import Ending, exit_code
 from batchgen.report.lines import Level, Line, Narrator, alive
 from batchgen.report.sheet import Part, Sheet, joined_csv, kept_columns, results_csv
-from batchgen.report.standing import joined_text, runs_text, status_text
+from batchgen.report.standing import (
+    Standing,
+    joined_text,
+    runs_text,
+    standing,
+    status_text,
+)
 from batchgen.report.summary import (
     Failure,
     Row,
@@ -31,6 +37,7 @@ __all__ = [
     "Row",
     "Runs",
     "Sheet",
+    "Standing",
     "Status",
     "Summary",
     "alive",
@@ -43,6 +50,7 @@ __all__ = [
     "results_csv",
     "runs",
     "runs_text",
+    "standing",
     "status",
     "status_text",
     "summarise",

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from batchgen import terminal
-from batchgen.report.summary import Status, Summary, Total, total
+from batchgen.report.summary import Row, Status, Summary, Total, total
 from batchgen.report.text import page, problems, progress, spent
 from batchgen.shards import Shard
 from batchgen.words import clips, money
@@ -26,39 +26,67 @@ _STOPPED = {
 }
 
 
-def status_text(document: Status, now: datetime, *, listed: bool = False) -> str:
-    """Where one run stands; what is paid and not collected comes first."""
-    counts = document["counts"]
+class Standing(NamedTuple):
+    """What the text on a run says besides its summary.
+
+    Attributes:
+        paid: clips that are paid for and not collected.
+        expires: when the service forgets the first of them; empty if it is unknown.
+        doubts: the rows of those that nobody knows to be bought.
+    """
+
+    summary: Summary
+    paid: int
+    expires: str
+    doubts: Sequence[Row]
+
+
+def standing(document: Status) -> Standing:
+    """What the text says of a document with every task."""
+    rows = document["tasks"]
+    paid = [row for row in rows if row["status"] in ("rendering", "downloading")]
+    return Standing(
+        document,
+        len(paid),
+        min((row["expires_at"] for row in paid if row["expires_at"]), default=""),
+        [row for row in rows if row["status"] == "uncertain"],
+    )
+
+
+def status_text(run: Standing, now: datetime, rows: Sequence[Row] = ()) -> str:
+    """Where one run stands; what is paid and not collected comes first.
+
+    `rows` are to be listed.
+    """
+    document, counts = run.summary, run.summary["counts"]
     standing = ", ".join(
         f"{count:,} {name}"
         for name, count in counts.items()
         if count and name not in ("total", "done")
     )
     lines = [
-        *_uncollected(document, now),
+        *_uncollected(run, now),
         f"{document['run']}: {', '.join(filter(None, (progress(document), standing)))}",
         f"  spent      {spent(document)}",
     ]
     if document["refund_expected_usd"]:
         lines.append(f"  refund     {money(document['refund_expected_usd'])} expected")
     lines += problems(document["failed"])
-    lines += _doubts(document)
+    lines += _doubts(run)
     lines += [f"  {name:<10} {path}" for name, path in document["files"].items()]
-    if listed:
-        lines += ["", *_listing(document)]
+    if rows:
+        lines += ["", *_listing(rows)]
     return page(lines)
 
 
-def _doubts(document: Status) -> Iterator[str]:
-    for row in document["tasks"]:
-        if row["status"] == "uncertain":
-            cost = money(row["cost_usd"])
-            yield f"  uncertain  {row['slug']}   {cost}, counts as spent"
+def _doubts(run: Standing) -> Iterator[str]:
+    for row in run.doubts:
+        cost = money(row["cost_usd"])
+        yield f"  uncertain  {row['slug']}   {cost}, counts as spent"
 
 
-def _listing(document: Status) -> Iterator[str]:
+def _listing(rows: Sequence[Row]) -> Iterator[str]:
     """One line a task: where it stands, what it cost, what it left or what failed."""
-    rows = document["tasks"]
     columns = max((terminal.width(row["slug"]) for row in rows), default=0)
     for row in rows:
         slug = terminal.left(row["slug"], columns)
@@ -90,15 +118,16 @@ def runs_text(documents: Iterable[Summary], now: datetime) -> str:
 
 
 def joined_text(
-    documents: Sequence[Status], now: datetime, missing: Sequence[Shard] = ()
+    found: Sequence[Standing], now: datetime, missing: Sequence[Shard] = ()
 ) -> str:
     """One line a run, one for all of them, and what there is to do about any.
 
     `missing` are shards of the run that are not among them.
     """
+    documents = [run.summary for run in found]
     sums, paid = total(documents), []
-    for document in documents:
-        paid += [f"{document['run']}: {text}" for text in _uncollected(document, now)]
+    for run in found:
+        paid += [f"{run.summary['run']}: {text}" for text in _uncollected(run, now)]
     lines = [
         *paid,
         *_table([*(_line(one, now) for one in documents), _sum_line(documents, sums)]),
@@ -106,8 +135,8 @@ def joined_text(
     if sums["refund_expected_usd"]:
         lines.append(f"  refund     {money(sums['refund_expected_usd'])} expected")
     lines += problems([one for document in documents for one in document["failed"]])
-    for document in documents:
-        lines += _doubts(document)
+    for run in found:
+        lines += _doubts(run)
     if missing:
         named = ", ".join(map(str, missing[:_NAMED]))
         named += f" and {len(missing) - _NAMED:,} more" if missing[_NAMED:] else ""
@@ -117,7 +146,7 @@ def joined_text(
     return page(lines)
 
 
-def _sum_line(documents: Sequence[Status], sums: Total) -> _Line:
+def _sum_line(documents: Sequence[Summary], sums: Total) -> _Line:
     counts, cap = sums["counts"], sums["budget_usd"]
     spent_of = money(sums["spent_usd"])
     return _Line(
@@ -156,16 +185,14 @@ def _line(document: Summary, now: datetime) -> _Line:
     )
 
 
-def _uncollected(document: Status, now: datetime) -> Iterator[str]:
-    paid = [r for r in document["tasks"] if r["status"] in ("rendering", "downloading")]
-    if not paid:
+def _uncollected(run: Standing, now: datetime) -> Iterator[str]:
+    if not run.paid:
         return
-    expiries = sorted(row["expires_at"] for row in paid if row["expires_at"])
     first = ""
-    if expiries:
-        moment = datetime.fromisoformat(expiries[0]).astimezone(now.tzinfo)
+    if run.expires:
+        moment = datetime.fromisoformat(run.expires).astimezone(now.tzinfo)
         first = f", first expires {moment:%a %H:%M}"
-    yield f"{clips(len(paid), 'paid')} not collected{first}"
+    yield f"{clips(run.paid, 'paid')} not collected{first}"
 
 
 def _moment(moment: datetime, now: datetime) -> str:

@@ -18,6 +18,7 @@ from batchgen.tally import Tally
 from batchgen.tasks import Task
 
 GIVEN_UP = ("failed", "rejected", "lost")
+_NEW = TaskState()
 _FREE = (Stage.REFUSED, Stage.NOT_SENT, Stage.ABSENT)
 
 
@@ -117,7 +118,15 @@ def summarise(
 ) -> Summary:
     """Where a run stands; `tasks` in input order, amounts exact."""
     ledger = tally.ledger
-    ordered = [(task, _state(tally, task)) for task in tasks]
+    seconds, made, failed = 0, list[str](), list[Failure]()
+    for task in tasks:
+        state = _state(tally, task)
+        name = word(state)
+        seconds += task.seconds if name == "done" else 0
+        if name in GIVEN_UP:
+            failed.append(_failure(task, state))
+        if task.id in tally.element_tasks:
+            made.append(name)
     found: Summary = {
         "schema": "batchgen.summary/1",
         "run": run,
@@ -128,17 +137,12 @@ def summarise(
         "committed_usd": _usd(ledger.committed),
         "budget_usd": None if ledger.cap is None else _usd(ledger.cap),
         "refund_expected_usd": _usd(ledger.refundable),
-        "seconds_of_video": sum(
-            task.seconds for task, state in ordered if word(state) == "done"
-        ),
+        "seconds_of_video": seconds,
         "started_at": started_at,
         "wall_s": round(wall_s),
         "files": dict(files),
-        "failed": [
-            _failure(task, state) for task, state in ordered if word(state) in GIVEN_UP
-        ],
+        "failed": failed,
     }
-    made = [word(state) for task, state in ordered if task.kind == "element"]
     if made:
         found["elements"] = {"total": len(made), "done": made.count("done")}
     return found
@@ -266,7 +270,7 @@ def _row(task: Task, tally: Tally, expires: str | None) -> Row:
 
 
 def _state(tally: Tally, task: Task) -> TaskState:
-    return tally.states.get(task.id, TaskState())
+    return tally.states.get(task.id, _NEW)
 
 
 def _usd(amount: Micros) -> Decimal:

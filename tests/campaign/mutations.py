@@ -258,6 +258,20 @@ MUTATIONS = (
         "accepted_twice = True",
         PLAN,
     ),
+    Mutation(
+        "a second attempt is taken for the first",
+        "lives.py",
+        "if event.attempt != 1 or stage not in _STAGES[kind]:",
+        "if stage not in _STAGES[kind]:",
+        "tests/test_lives.py",
+    ),
+    Mutation(
+        "a life without its accounts",
+        "ledger.py",
+        "            elif before.attempts[0].stage is not attempt.stage:\n",
+        "            elif attempt.stage is Stage.OPEN:\n",
+        "tests/test_lives.py",
+    ),
     # Settling.
     Mutation(
         "no settle time",
