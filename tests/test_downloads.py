@@ -1166,7 +1166,10 @@ def test_an_encrypted_body_is_read_from_the_socket_unharmed(
         "GET",
         site.url().replace("http:", "https:"),
         headers={"Host": "clips.example"},
-        extensions={"sni_hostname": "clips.example"},
+        extensions={
+            "sni_hostname": "clips.example",
+            "timeout": {"connect": 10.0, "write": 10.0, "read": 10.0},
+        },
     )
     with open_http(authorities=tmp_path / "cert.pem") as client:
         response = client.handle_request(request)
