@@ -262,10 +262,10 @@ def _sorted(findings: list[Finding]) -> list[Finding]:
     """Each finding once, without those that only follow from another."""
     unset = {item.place.line for item in findings if item.rule == "unset-variable"}
     commas = {item.place for item in findings if item.rule == "flow-comma"}
-    kept = {
+    kept = dict.fromkeys(  # a set would tell mistakes of one place in any order
         item
         for item in findings
         if item.rule in ("unset-variable", "flow-comma")
         or not (item.place.line in unset or item.place in commas)
-    }
+    )
     return sorted(kept, key=lambda finding: (finding.place, finding.rule))

@@ -262,3 +262,12 @@ def test_every_error_of_pydantic_has_a_rule_and_words_of_ours(
     mistake, _ = wording.mistake_of(detail, ("settings", "here"))
     assert mistake.rule in {path.stem for path in goldens.goldens("rules")}
     assert mistake.message != theirs
+
+
+def test_mistakes_of_one_place_are_told_in_the_order_of_the_keys(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path, "prompts: [A fox]\nelements: {Mug: {}}\n")
+    told = [finding.message for finding in caught.value.findings]
+    assert told == ["`image` is missing here", "`description` is missing here"]
