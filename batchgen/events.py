@@ -48,14 +48,14 @@ def _settle(event: _Fact) -> None:
     """Money comes as an int from code and as text from the file, never as a float."""
     for name in event.money:
         amount = getattr(event, name)
-        if type(amount) is int or amount is None:
-            continue
-        if type(amount) is str and amount.isdigit():
-            force_setattr(event, name, int(amount))
-            continue
-        if not isinstance(amount, str) or not amount.removeprefix("-").isdigit():
-            raise ValueError("money is never a float")
-        force_setattr(event, name, int(amount))
+        if type(amount) is not int and amount is not None:
+            force_setattr(event, name, _whole(amount))
+
+
+def _whole(amount: object) -> int:
+    if not isinstance(amount, str) or not amount.removeprefix("-").isdigit():
+        raise ValueError("money is never a float")
+    return int(amount)
 
 
 def _formed(match: re.Match[str] | None, name: str) -> None:
@@ -163,7 +163,8 @@ class TaskPlanned(OfTask, frozen=True):
     output: str
 
     def __post_init__(self) -> None:
-        _settle(self)
+        if type(self.price) is not int:
+            force_setattr(self, "price", _whole(self.price))
 
 
 class OfAttempt(OfTask, frozen=True):
@@ -179,7 +180,8 @@ class AttemptStarted(OfAttempt, frozen=True):
     reserve: Money
 
     def __post_init__(self) -> None:
-        _settle(self)
+        if type(self.reserve) is not int:
+            force_setattr(self, "reserve", _whole(self.reserve))
 
 
 class AttemptAccepted(OfAttempt, frozen=True):
@@ -194,7 +196,8 @@ class AttemptAccepted(OfAttempt, frozen=True):
     by: str = ""
 
     def __post_init__(self) -> None:
-        _formed(_IS_PREDICTION(self.prediction), "prediction")
+        if _IS_PREDICTION(self.prediction) is None:
+            raise ValueError("prediction has another form")
 
 
 class AttemptRefused(OfAttempt, frozen=True):

@@ -134,8 +134,7 @@ class Ledger:
         for attempt in after.attempts:
             key = (task, attempt.number)
             if not before.attempts:
-                self._of_start.add(key)
-                self._put(key, _OF_STAGE[attempt.stage], attempt.reserve)
+                self._begin(key, _OF_STAGE[attempt.stage], attempt.reserve)
             elif before.attempts[0].stage is not attempt.stage:
                 held = self._entries.get(key, _NOTHING)[1]
                 self._put(key, _OF_STAGE[attempt.stage], held)
@@ -146,9 +145,15 @@ class Ledger:
             self._of_start, self.begun = set(), 0
 
     def _start(self, event: AttemptStarted) -> None:
-        key = (event.task, event.attempt)
+        self._begin((event.task, event.attempt), Account.IN_FLIGHT, event.reserve)
+
+    def _begin(self, key: tuple[str, int], account: Account, amount: Micros) -> None:
+        """Take in an attempt that this start has made and nobody knew before."""
         self._of_start.add(key)
-        self._put(key, Account.IN_FLIGHT, event.reserve)
+        self._totals[account] += amount
+        self.begun += amount
+        entry = (account, amount)
+        self._entries[key] = self._equal.setdefault(entry, entry)
 
     def _accept(self, event: AttemptAccepted) -> None:
         self._move(event, Account.IN_FLIGHT)
