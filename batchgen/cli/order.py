@@ -66,7 +66,7 @@ class Order(Struct):
         plan_id: a hash of the whole expansion, selection and limit; that of all shards.
         loads: what all clips and elements of each shard cost; empty without shards.
         days: what `{{ date }}` means, for good; see `begin`.
-        clips: those that were chosen, once they were made, if they are few.
+        clips: those that were chosen, or the first of them where they are many.
     """
 
     manifest: Manifest
@@ -148,7 +148,7 @@ class Order(Struct):
 
         def choose(task: Task, place: int) -> None:
             if not self.flags.brief or task.id in tally.states:
-                self.chosen[task.id] = place
+                self._choose(task, place)
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
                 change = "done"
@@ -183,6 +183,11 @@ class Order(Struct):
         self.plan.removed = tuple(removed)
         self.plan_id = digest.hexdigest()[:6]
         return ours
+
+    def _choose(self, task: Task, place: int) -> None:
+        self.chosen[task.id] = place
+        if len(self.chosen) <= _KEPT and task.id not in self.elements:
+            self.clips.append(task)
 
     def _forget(self) -> None:
         """Begin a walk with nothing chosen."""
@@ -250,10 +255,10 @@ class Order(Struct):
         found = self.expansion.elements if self.expansion else []
         also = self.known if whole else {}
         yield from (task for task in found if task.id in self.chosen or task.id in also)
-        clips = (task for task in self._expansion() if task.id in self.chosen)
         if len(self.chosen) <= _KEPT:
-            self.clips = self.clips or list(clips)
-        yield from self.clips or clips
+            yield from self.clips
+        else:
+            yield from (task for task in self._expansion() if task.id in self.chosen)
 
     def _expansion(self) -> Expansion:
         return check(

@@ -53,8 +53,8 @@ def leave(
     *,
     began: datetime,
     now: datetime,
-) -> report.Summary:
-    """Write `summary.json`, `results.csv` and `report.html`; the summary.
+) -> tuple[report.Summary, report.Book | None]:
+    """Write `summary.json`, `results.csv` and `report.html`; summary and page's book.
 
     A run that had nothing to do keeps the summary of the one that did something.
     What cannot be written is told and left out.
@@ -81,10 +81,11 @@ def leave(
             publish(folder / SUMMARY, report.to_json(document) + "\n")
     with spared():
         publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
-    if pages:
+    found = book(folder, document, tasks, tally) if pages else None
+    if found:
         with spared():
-            publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now)
-    return document
+            publish_page(folder / PAGE, [found], now)
+    return document, found
 
 
 @contextmanager
@@ -138,18 +139,14 @@ def publish_page(path: Path, books: Sequence[report.Book], now: datetime) -> Non
 
 
 def illustrate(
-    folder: Path,
-    document: report.Summary,
-    tasks: Sequence[Task],
-    tally: Tally,
-    now: Callable[[], datetime],
+    folder: Path, book: report.Book, tally: Tally, now: Callable[[], datetime]
 ) -> None:
     """Look into new clips and write the page once more, with pictures.
 
     It comes last, when all that matters is written: who interrupts it loses pictures
     that the next report makes.
     """
-    if "report" not in document["files"] or not posters.available():
+    if not posters.available():
         return
     before = posters.remembered(folder)
     try:
@@ -157,8 +154,9 @@ def illustrate(
     except KeyboardInterrupt:
         return
     if found != before:
+        media = posters.remembered(folder)
         with spared():
-            publish_page(folder / PAGE, [book(folder, document, tasks, tally)], now())
+            publish_page(folder / PAGE, [book.illustrated(media)], now())
 
 
 def saved(tally: Tally) -> Iterator[SavedFile]:

@@ -410,7 +410,7 @@ class _Run:
     def _report(self, ending: report.Ending) -> int:
         """Leave results in the folder and the summary on stdout."""
         tasks = list(self._order.tasks())
-        document = results.leave(
+        document, book = results.leave(
             self._order.folder,
             tasks,
             self._tally,
@@ -428,9 +428,9 @@ class _Run:
             self._sum_up(document, tasks)
         except BrokenPipeError:
             sys.stdout = None  # nobody reads it; how the run ended does not change
-        results.illustrate(
-            self._order.folder, document, tasks, self._tally, self._world.now
-        )
+        if book:
+            folder = self._order.folder
+            results.illustrate(folder, book, self._tally, self._world.now)
         if self._wishes.open_page:
             results.show(self._order.folder)
         return ending.exit

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -125,6 +125,12 @@ class Book:
             return ""
         at = words.index("--model")
         return shlex.join([*words[:at], *words[at + 2 :], "--select", "@picks.csv"])
+
+    def illustrated(self, media: Mapping[str, Media]) -> "Book":
+        """The same after a look into its clips."""
+        found = replace(self, media=media)
+        found.__dict__["times"] = self.times  # they are as they were
+        return found
 
     @cached_property
     def times(self) -> Timeline:
