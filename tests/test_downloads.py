@@ -1126,6 +1126,24 @@ def test_a_sidecar_is_readable_by_people_and_by_programs(tmp_path: Path) -> None
     assert [entry.name for entry in tmp_path.iterdir()] == ["clip.json"]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"a": []},
+        {"a": {}, "b": [{}, [1, 2.5, 1e100, -0.0]]},
+        {"ü\n\x7f\u2028": None},
+    ],
+)
+def test_a_sidecar_is_laid_out_as_the_standard_library_does(
+    tmp_path: Path, value: dict[str, Any]
+) -> None:
+    path = tmp_path / "clip.json"
+    write_sidecar(path, value)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    assert path.read_text(encoding="utf-8") == f"{text}\n"
+
+
 def test_a_sidecar_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "clip.json"
     write_sidecar(path, {"take": 1})
