@@ -10,6 +10,7 @@ CAMPAIGNS = {
     "matrix": "http_matrix",  # every way a submission can be answered
     "mutants": "mutants",  # does a test notice broken money code?
     "simulate": "simulate",  # the real runner on a virtual clock
+    "stateful": "stateful",  # any steps in any order, chosen one by one
     "soak": "soak",  # very many clips in one run, through many deaths
     "crashes": "crashes",  # death at every I/O call
     "failures": "failures",  # every I/O call fails

@@ -38,7 +38,7 @@ def deterministic(seed: int) -> Iterator[None]:
 
 def staged(seed: int, make: Callable[[Path], Play]) -> Result:
     """Run a play on a machine of its own; its result, with what went wrong."""
-    with tempfile.TemporaryDirectory(dir=_memory(), prefix="batchgen-") as folder:
+    with tempfile.TemporaryDirectory(dir=memory(), prefix="batchgen-") as folder:
         kept: list[Play] = []
 
         root = Path(folder, "machine")
@@ -70,6 +70,6 @@ def _broken(found: Play, error: BaseException) -> Result:
     return result
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A folder that is not on a platter, where there is one."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
