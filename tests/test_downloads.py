@@ -60,7 +60,9 @@ class Ask(BaseHTTPRequestHandler):
 
     def say(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
         self.send_response_only(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        # It hangs up, and says so: who reuses the connection would sometimes fail.
+        own = {"Content-Length": str(len(body)), "Connection": "close"}
+        for name, value in {**own, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
