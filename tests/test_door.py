@@ -78,3 +78,28 @@ def test_a_reader_who_left_gets_the_same_end(words: tuple[str, ...]) -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+LEAVES = """
+import atexit
+from batchgen import cli
+atexit.register(print, "last")
+print("first")
+cli.main(["status"])
+"""
+
+
+def test_a_look_ends_at_once_with_all_said_and_done(tmp_path: Path) -> None:
+    env = os.environ | {"BATCHGEN_OUTPUTS": str(tmp_path), "PYTHONUNBUFFERED": ""}
+    words = [sys.executable, "-c", LEAVES]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "first\nlast\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is full")
+def test_what_cannot_be_said_at_the_end_is_no_success(tmp_path: Path) -> None:
+    env = os.environ | {"BATCHGEN_OUTPUTS": str(tmp_path), "PYTHONUNBUFFERED": ""}
+    words = [sys.executable, "-c", LEAVES]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, env=env, stdout=full, check=False)
+    assert done.returncode == 120  # as Python has it

@@ -4,10 +4,12 @@ Everything heavy is imported inside the command that needs it, so that `--help` 
 `plan` start at once.
 """
 
+import atexit
 import contextlib
 import gc
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from batchgen import __version__
 from batchgen.money import Micros, usd
 
 _INTERRUPTED = (129, 130, 143)
+_LOOKS = frozenset({"status", "plan", "validate", "models", "schema"})  # and prints
 
 
 class Usd(click.ParamType[Micros]):
@@ -395,7 +398,8 @@ def sandbox(**flags: Any) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    code = call(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    code = call(words)
     if code in _INTERRUPTED:
         # Two signals in a row can leave a thread that waits for a loop that is gone,
         # and Python would wait for the thread. All is written by now.
@@ -406,7 +410,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # To look through all that was loaded for circles, before the process ends anyway,
     # took a sixth of a small plan. What must be closed is closed by now.
     gc.freeze()
+    if words and words[0] in _LOOKS and threading.active_count() == 1:
+        # Nor is everything given back piece by piece: a tenth of a look at a big run.
+        atexit._run_exitfuncs()  # noqa: SLF001 - as Python does first of all
+        if _flushed():
+            os._exit(code)
     sys.exit(code)
+
+
+def _flushed() -> bool:
+    """Whether all that was said is out; if not, Python tries again, and complains."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def call(arguments: Sequence[str]) -> int:
