@@ -6,7 +6,8 @@ turn it into a float. Times inside events are ISO 8601 UTC text.
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from msgspec import Meta, Struct, convert, defstruct, to_builtins
@@ -52,6 +53,7 @@ def _settle(event: _Fact) -> None:
             force_setattr(event, name, _whole(amount))
 
 
+@lru_cache(maxsize=10_000)  # a million events have few amounts
 def _whole(amount: object) -> int:
     if not isinstance(amount, str) or not amount.removeprefix("-").isdigit():
         raise ValueError("money is never a float")
@@ -401,6 +403,7 @@ RunEvent = (
 Event = TaskEvent | RunEvent
 
 _AnyEvent: Any = Event
+_TASK_OF = attrgetter("task")
 _LINES: Decoder[Event] = Decoder(_AnyEvent)
 _ALL = frozenset({*TaskEvent.__args__, *RunEvent.__args__})
 
@@ -426,7 +429,10 @@ def _decoder(kinds: frozenset[type[Event]]) -> Decoder[Event | _Other]:
 def read_lines(text: bytes) -> list[Event]:
     """The events of many lines; ValueError if one is none or has a wrong field."""
     found = _LINES.decode_lines(text)
-    tasks = {getattr(event, "task", "") for event in found}
+    try:
+        tasks = set(map(_TASK_OF, found))
+    except AttributeError:  # one is of the run as a whole
+        tasks = {getattr(event, "task", "") for event in found}
     _formed(_ARE_TASKS("".join(tasks)), "task")
     return found
 

@@ -2,10 +2,11 @@
 
 Nearly all of a journal is one sort of life: planned, started, accepted, completed,
 saved, in a first attempt. The tables of `state` are its law as of any other life, and
-they are asked here for every event; only the states in between are not made.
+they are asked here as well; only the states in between are not made.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from batchgen.events import (
@@ -55,29 +56,27 @@ def lived(  # noqa: C901 - one loop, so that a life is one step
 
     That is so where it is not all about a first attempt, or not allowed.
     """
-    if len(state.attempts) > 1:
-        return None
     reserve, stage, prediction, saved = 0, None, "", False
-    for one in state.attempts:
-        if one.window is not None or one.stray or one.taken:
+    if state.attempts:
+        one, *more = state.attempts
+        if more or one.window is not None or one.stray or one.taken:
             return None
         reserve, stage = one.reserve, one.stage
         prediction, saved = one.prediction, one.saved
-    status, planned, trouble = state.status, state.planned, state.trouble
-    files, flagged, saved_by = state.files, state.flagged, state.saved_by
+    course = _course(state.status, stage, tuple(map(type, events)))
+    if course is None:
+        return None
+    status, stage = course
+    planned, trouble, files = state.planned, state.trouble, state.files
+    flagged, saved_by = state.flagged, state.saved_by
     event: Any
     for event in events:
         kind: type[Any] = type(event)
-        moves = _MOVES[kind]
-        if status not in moves:
-            return None
-        status = moves[status]
         if kind is TaskPlanned:
             planned = event
             continue
-        if event.attempt != 1 or stage not in _STAGES[kind]:
-            return None
-        stage = _STAGES[kind][stage]
+        if event.attempt != 1:
+            return None  # of another, to which these tables do not apply
         if kind is PredictionCompleted:
             flagged = event.flagged
             continue
@@ -92,3 +91,23 @@ def lived(  # noqa: C901 - one loop, so that a life is one step
         return TaskState(status, planned, (), trouble, files, flagged, saved_by)
     made = (Attempt(1, reserve, stage, prediction, None, False, saved),)
     return TaskState(status, planned, made, trouble, files, flagged, saved_by)
+
+
+@lru_cache(maxsize=1000)
+def _course(
+    status: Status, stage: Stage | None, kinds: tuple[type[object], ...]
+) -> tuple[Status, Stage | None] | None:
+    """Where events of these types lead a task and its first attempt; None: nowhere.
+
+    A million lives have few courses, so the tables are asked once for each.
+    """
+    for kind in kinds:
+        if status not in _MOVES[kind]:
+            return None
+        status = _MOVES[kind][status]
+        if kind is TaskPlanned:
+            continue
+        if stage not in _STAGES[kind]:
+            return None
+        stage = _STAGES[kind][stage]
+    return status, stage

@@ -294,21 +294,22 @@ def _doubt(event: AttemptUncertain) -> str:
             return event.error
 
 
+_SPELLED = {one: one.value for one in Status} | {Status.SUBMITTING: "rendering"}
+
+
 def word(state: TaskState) -> str:
     """The status as people, JSON and `-s` spell it.
 
     A submission under way shows as rendering; `rejected` is a failure that the same
     request would meet again; `lost` is paid but no longer to be fetched.
     """
-    status = state.status
-    if status is Status.SUBMITTING:
-        return "rendering"
-    if status is Status.FAILED and state.trouble:
-        if state.trouble.kind in REJECTED:
+    trouble = state.trouble
+    if trouble is not None and state.status is Status.FAILED:
+        if trouble.kind in REJECTED:
             return "rejected"
-        if state.trouble.kind in LOST:
+        if trouble.kind in LOST:
             return "lost"
-    return status.value
+    return _SPELLED[state.status]
 
 
 def fold(events: Iterable[TaskEvent]) -> TaskState:

@@ -1,7 +1,8 @@
 """Where a whole run stands: the fold of all its events. Pure."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, assert_never, cast
 
 from batchgen.errors import JournalError
@@ -45,6 +46,7 @@ WORDS = (
 )
 
 _NEW = TaskState()
+_PAID = frozenset({Status.RENDERING, Status.DOWNLOADING})
 _OF_RUN = frozenset(RunEvent.__args__)
 
 
@@ -110,20 +112,18 @@ class Tally:
         Raises:
             JournalError: it tells a story that cannot have happened.
         """
-        lives: dict[str, list[Any]] = {}
+        lives: defaultdict[str, list[Any]] = defaultdict(list)
         event: Any
+        usual = USUAL.issuperset(map(type, page.events))  # as nearly all pages are
         for event in page.events:
-            kind = type(event)
-            if kind not in USUAL or (
-                kind is PredictionCompleted and not is_plain(event)
+            if (usual or type(event) in USUAL) and (
+                type(event) is not PredictionCompleted or is_plain(event)
             ):
-                self._live(lives, page)
-                lives = {}
-                self._tell(event, page)
-            elif event.task in lives:
                 lives[event.task].append(event)
             else:
-                lives[event.task] = [event]
+                self._live(lives, page)
+                lives.clear()
+                self._tell(event, page)
         self._live(lives, page)
 
     def _live(self, lives: Mapping[str, Sequence[TaskEvent]], page: Page) -> None:
@@ -241,9 +241,10 @@ class Tally:
 
     def want(self, tasks: Iterable[str], elements: Iterable[str] = ()) -> None:
         """Say which tasks the counts are about, and which of them are no clips."""
-        self.wanted, self.element_tasks = frozenset(tasks), frozenset(elements)
-        get = self.states.get
-        self._counts = Counter([word(get(task, _NEW)) for task in self.wanted])
+        ids = dict.fromkeys(tasks)  # in their order, in which their states lie as well
+        self.wanted, self.element_tasks = frozenset(ids), frozenset(elements)
+        states = map(self.states.get, ids, repeat(_NEW))
+        self._counts = Counter(map(word, states))
 
     def _word(self, task: str) -> str:
         return word(self.states.get(task, _NEW))
@@ -289,8 +290,9 @@ class Tally:
     def in_flight(self) -> Iterator[str]:
         """Tasks with something paid and not yet collected, oldest first."""
         for task, state in self.states.items():
-            if state.status in (Status.RENDERING, Status.DOWNLOADING) or any(
-                not stray.saved for stray in state.strays
+            if state.status in _PAID or (
+                len(state.attempts) > 1
+                and any(not stray.saved for stray in state.strays)
             ):
                 yield task
 

@@ -158,3 +158,7 @@ def test_every_story_that_cannot_have_happened_is_refused_with_its_number() -> N
     for event in life[1:]:
         with pytest.raises(JournalError, match=r"record 6: "):
             by_pages(journal([*life, event]), 1 << 17)
+    for number, event in enumerate(usual(TASKS[0], 2, 100)[1:], 1):
+        wrong = [*life[:number], event, *life[number + 1 :]]
+        with pytest.raises(JournalError, match=f"record {number + 1}: "):
+            by_pages(journal(wrong), 1 << 17)

@@ -261,8 +261,8 @@ MUTATIONS = (
     Mutation(
         "a second attempt is taken for the first",
         "lives.py",
-        "if event.attempt != 1 or stage not in _STAGES[kind]:",
-        "if stage not in _STAGES[kind]:",
+        "if event.attempt != 1:",
+        "if event.attempt < 1:",
         "tests/test_lives.py",
     ),
     Mutation(
