@@ -5,10 +5,10 @@ import platform
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 from msgspec import json
@@ -17,17 +17,14 @@ from batchgen import journal, report
 from batchgen.cli import settings, split
 from batchgen.cli.colour import say
 from batchgen.cli.order import sheet
+from batchgen.cli.ordered import ordered
 from batchgen.errors import UsageError
-from batchgen.events import AttemptAccepted, SessionClosed, SessionOpened, TaskPlanned
+from batchgen.events import AttemptAccepted, SessionClosed, SessionOpened
 from batchgen.history import only
-from batchgen.images import Album
-from batchgen.models import Catalog, Model, catalog
-from batchgen.money import usd
-from batchgen.pictures import Hanging
+from batchgen.models import catalog
 from batchgen.profile import WAVESPEED
 from batchgen.records import Record
 from batchgen.replay import Hear, Page, nobody, undisturbed
-from batchgen.rows import model_of
 from batchgen.selector import selector
 from batchgen.shards import told
 from batchgen.state import Status, TaskState, word
@@ -36,7 +33,7 @@ from batchgen.tasks import Task
 from batchgen.world import iso
 
 _NEW = TaskState()
-_BESIDE = ("id", "model", "take", "labels", "output")  # the request
+_PAID = frozenset({Status.SUBMITTING, Status.RENDERING, Status.DOWNLOADING})
 _LOOK_AGAIN = 1.0  # seconds
 
 
@@ -163,7 +160,7 @@ def _standing(folder: Path) -> report.Standing:
 
 
 def _is_paid(state: TaskState) -> bool:
-    return state.status in (Status.SUBMITTING, Status.RENDERING, Status.DOWNLOADING)
+    return state.status in _PAID
 
 
 def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) -> int:
@@ -235,8 +232,9 @@ def _summary(folder: Path, hear: Hear) -> tuple[report.Summary, list[Task], Tall
         hear(page)
 
     records = journal.read(folder, _warn, both)
-    tasks = list(_ordered(folder, tally)) or list(report.known(tally))
-    elements = [task.id for task in tasks if task.kind == "element"]
+    tasks = list(ordered(folder, tally)) or list(report.known(tally))
+    makers = {model.id for model in catalog() if model.kind == "elements"}
+    elements = [task.id for task in tasks if task.model in makers]
     tally.want((task.id for task in tasks), elements)
     ending = report.exit_code(tally.everything)
     closed = tally.closed
@@ -278,123 +276,6 @@ def _session(records: Sequence[Record]) -> tuple[str, str]:
 def _seconds(since: str, until: str) -> float:
     span = datetime.fromisoformat(until) - datetime.fromisoformat(since)
     return max(0.0, span.total_seconds())
-
-
-def _ordered(folder: Path, tally: Tally) -> Iterator[Task]:
-    """The expansion last run; the journal alone does not know what is left."""
-    models = catalog()
-    known = _Planned(tally)
-    try:
-        lines = (folder / "tasks.jsonl").open("rb")
-    except OSError:
-        return
-    with lines:
-        for line in lines:
-            task = _task(json.decode(line), models, known)
-            if task is not None:
-                yield task
-
-
-class _Planned:
-    """What the journal knows of the tasks that lines describe.
-
-    That is their identity, and what the pictures were that a line names by their
-    paths, whatever became of the files; of other tasks the files are looked at.
-    """
-
-    album = Album()  # for the whole command: a run may be looked at every second
-
-    def __init__(self, tally: Tally) -> None:
-        self._planned: dict[str, list[TaskPlanned]] = {}
-        for state in tally.states.values():
-            if state.planned is not None:
-                self._planned.setdefault(state.planned.slug, []).append(state.planned)
-
-    def as_it_stands(self, line: dict[str, Any]) -> TaskPlanned | None:
-        """What was planned, where a line says just that; nearly every one does."""
-        if "price" in line or "extra" in line:
-            return None
-        fields = line.copy()
-        for name in _BESIDE:
-            fields.pop(name, None)
-        for planned in self._planned.get(line["id"], ()):
-            if planned.input == fields and (
-                (planned.model, planned.take) == (line["model"], line["take"])
-            ):
-                return planned
-        return None
-
-    def identity(
-        self, fields: Mapping[str, Any], model: Model, line: dict[str, Any]
-    ) -> str:
-        """The id of a line's task: looked up where it was planned as it stands."""
-        take: int = line["take"]
-        for planned in self._planned.get(line["id"], ()):
-            if (planned.model, planned.take) != (model.id, take):
-                continue
-            if planned.input == fields:
-                return planned.task
-        return model.identity(fields, take)
-
-    def hung(
-        self, fields: dict[str, Any], model: Model, line: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The request with references instead of paths."""
-        names = {path[0] for path in model.media}
-        if names.isdisjoint(fields):
-            return fields
-        hanging = Hanging(model, self.album, lambda _: Path())
-        known = [
-            dict(planned.input)
-            for planned in self._planned.get(line["id"], ())
-            if (planned.model, planned.take) == (model.id, line["take"])
-            and _without(planned.input, names) == _without(fields, names)
-        ]
-        now = known[0] if len(known) == 1 else hanging.hung(fields)
-        return known[-1] if known and now not in known else now
-
-
-def _without(fields: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in names}
-
-
-def _task(line: dict[str, Any], models: Catalog, known: _Planned) -> Task | None:
-    """A task from its own line; the line holds the request as it is sent."""
-    model = model_of(line["model"], line.get("price"), models)
-    if model is None:
-        return None
-    planned = known.as_it_stands(line)
-    if planned is not None:
-        labels, output = line.get("labels", {}), line["output"]
-        return Task(
-            id=planned.task,
-            slug=planned.slug,
-            model=planned.model,
-            input=planned.input,
-            take=planned.take,
-            price=planned.price,
-            seconds=planned.seconds,
-            # One object where two are equal: there are many tasks.
-            labels=planned.labels if planned.labels == labels else labels,
-            output=planned.output if planned.output == output else output,
-        )
-    own = ("id", "model", "take", "labels", "output", "price", "extra")
-    fields = {key: value for key, value in line.items() if key not in own}
-    fields |= line.get("extra", {})
-    fields = known.hung(fields, model, line)
-    whole = {**model.identity_defaults, **fields}
-    price = line.get("price")
-    return Task(
-        id=known.identity(fields, model, line),
-        slug=line["id"],
-        model=model.id,
-        input=fields,
-        take=line["take"],
-        price=model.price.of(whole) if price is None else usd(str(price)),
-        seconds=int(whole.get("duration", 0)),
-        labels=line.get("labels", {}),
-        output=line["output"],
-    )
 
 
 def runs(outputs: Path) -> Iterator[Path]:

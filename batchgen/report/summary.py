@@ -17,7 +17,7 @@ from batchgen.state import Stage, TaskState, word
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 
-GIVEN_UP = ("failed", "rejected", "lost")
+GIVEN_UP = frozenset({"failed", "rejected", "lost"})
 _NEW = TaskState()
 _FREE = (Stage.REFUSED, Stage.NOT_SENT, Stage.ABSENT)
 
@@ -107,7 +107,7 @@ class Runs(TypedDict):
 
 def summarise(
     run: str,
-    tasks: Iterable[Task],
+    tasks: Sequence[Task],
     tally: Tally,
     *,
     exit: int,  # noqa: A002 - the word of the document
@@ -118,15 +118,10 @@ def summarise(
 ) -> Summary:
     """Where a run stands; `tasks` in input order, amounts exact."""
     ledger = tally.ledger
-    seconds, made, failed = 0, list[str](), list[Failure]()
-    for task in tasks:
-        state = _state(tally, task)
-        name = word(state)
-        seconds += task.seconds if name == "done" else 0
-        if name in GIVEN_UP:
-            failed.append(_failure(task, state))
-        if task.id in tally.element_tasks:
-            made.append(name)
+    words = [word(tally.states.get(task.id, _NEW)) for task in tasks]
+    named = list(zip(words, tasks, strict=True))
+    of_elements = tally.element_tasks
+    made = [name for name, task in named if of_elements and task.id in of_elements]
     found: Summary = {
         "schema": "batchgen.summary/1",
         "run": run,
@@ -137,11 +132,15 @@ def summarise(
         "committed_usd": _usd(ledger.committed),
         "budget_usd": None if ledger.cap is None else _usd(ledger.cap),
         "refund_expected_usd": _usd(ledger.refundable),
-        "seconds_of_video": seconds,
+        "seconds_of_video": sum(task.seconds for name, task in named if name == "done"),
         "started_at": started_at,
         "wall_s": round(wall_s),
         "files": dict(files),
-        "failed": failed,
+        "failed": [
+            _failure(task, _state(tally, task))
+            for name, task in named
+            if name in GIVEN_UP
+        ],
     }
     if made:
         found["elements"] = {"total": len(made), "done": made.count("done")}
