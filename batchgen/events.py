@@ -169,6 +169,14 @@ class TaskPlanned(OfTask, frozen=True):
             force_setattr(self, "price", _whole(self.price))
 
 
+def share(event: TaskPlanned, other: TaskPlanned) -> None:
+    """Let an event have the parts of another where they are equal; there are many."""
+    if event.model == other.model:
+        force_setattr(event, "model", other.model)
+    if event.labels == other.labels:
+        force_setattr(event, "labels", other.labels)
+
+
 class OfAttempt(OfTask, frozen=True):
     """What happens to one attempt of a task."""
 

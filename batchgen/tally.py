@@ -23,7 +23,9 @@ from batchgen.events import (
     SessionClosed,
     SessionOpened,
     TaskEvent,
+    TaskPlanned,
     Window,
+    share,
 )
 from batchgen.ledger import Ledger
 from batchgen.lives import USUAL, is_plain, lived
@@ -88,6 +90,7 @@ class Tally:
         self.elements: dict[str, str] = {}
         self.makers: dict[str, str] = {}
         self.element_tasks: frozenset[str] = frozenset()
+        self._planned: TaskPlanned | None = None  # the last
         self._counts: Counter[str] | None = None  # once somebody has asked
 
     @classmethod
@@ -136,6 +139,11 @@ class Tally:
                     self._tell(event, page)
                 continue
             self.states[task] = after
+            planned = after.planned
+            if planned is not None and planned is not before.planned:
+                if self._planned is not None:
+                    share(planned, self._planned)
+                self._planned = planned
             for attempt in after.attempts:
                 if not before.attempts:
                     self.unaudited = False  # nothing is bought before the audit

@@ -120,7 +120,7 @@ def by_pages(data: bytes, sizes: int, *, asked: bool = False) -> Tally:
 
 def all_of(tally: Tally) -> dict[str, object]:
     found = {**vars(tally), **vars(tally.ledger)}
-    for name in ("ledger", "_counts", "_equal"):  # the last two only spare work
+    for name in ("ledger", "_counts", "_equal", "_planned"):  # the last spare work
         del found[name]
     return {**found, "order": list(tally.states), "counts": tally.counts}
 
@@ -162,3 +162,13 @@ def test_every_story_that_cannot_have_happened_is_refused_with_its_number() -> N
         wrong = [*life[:number], event, *life[number + 1 :]]
         with pytest.raises(JournalError, match=f"record {number + 1}: "):
             by_pages(journal(wrong), 1 << 17)
+
+
+def test_what_many_tasks_have_alike_is_kept_once() -> None:
+    data = journal([usual(task, 1, 100)[0] for task in TASKS])
+    first, *others = by_pages(data, 300).states.values()
+    assert first.planned
+    for other in others:
+        assert other.planned
+        assert other.planned.model is first.planned.model
+        assert other.planned.labels is first.planned.labels
