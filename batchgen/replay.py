@@ -241,17 +241,13 @@ def _tails(sums: list[int]) -> bytes:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without the collector: of what a journal makes nothing is garbage.
-
-    Nor does it look at that later, again and again for as long as the run lasts.
-    """
+    """Without the collector: of what a journal makes nothing is garbage."""
     busy = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if busy:
-            gc.freeze()
             gc.enable()
 
 

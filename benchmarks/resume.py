@@ -47,11 +47,15 @@ RESUME = (
     sys.executable,
     "-c",
     (
-        "import sys; from pathlib import Path; from batchgen.journal import Journal\n"
+        "import gc, os, sys; from pathlib import Path\n"
+        "from batchgen.journal import Journal\n"
         "from batchgen.tally import Tally; from batchgen.world import World\n"
         "tally = Tally()\n"
         "Journal.open(Path(sys.argv[1]), World(), tally.hear).close()\n"
-        "print(sum(1 for _ in tally.in_flight()), tally.ledger.committed)\n"
+        "gc.freeze()  # as `run` does\n"
+        "found = sum(1 for _ in tally.in_flight())\n"
+        "print(found, tally.ledger.committed, flush=True)\n"
+        "os._exit(0)  # a run would go on here\n"
     ),
 )
 PEER = (

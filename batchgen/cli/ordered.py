@@ -95,7 +95,8 @@ class _Reader:
 
     def as_it_stands(self, line: dict[str, Any]) -> Task | None:
         """The task of a line that says just what was planned; nearly every one does."""
-        if "price" in line or "extra" in line or line["model"] not in self._known:
+        plain = "price" not in line and "extra" not in line
+        if not (plain and str(line["model"]) in self._known):
             return None
         fields = line.copy()
         slug, model, take = fields.pop("id"), fields.pop("model"), fields.pop("take")

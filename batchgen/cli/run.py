@@ -1,6 +1,7 @@
 """`batchgen run`: buy, watch and fetch whatever of the plan is not done."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -163,6 +164,7 @@ class _Run:
             journal = Journal.open(self._order.folder, self._world, tally.hear)
             self._journal = self._stack.enter_context(journal)
             self._tally = tally
+            gc.freeze()  # it stays to the end, so nobody need search it for circles
             shard = self._order.flags.shard
             split.refuse_another(self._order.folder, shard, held=True)
         return self._journal
