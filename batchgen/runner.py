@@ -58,6 +58,8 @@ class Stop:
 
 T = TypeVar("T")
 
+_SELDOM = 20  # times as long as a look at the bill takes, before the next one
+
 
 class Runner:
     """One session of one run.
@@ -204,9 +206,13 @@ class Runner:
                     self._feed.found(task)
 
     async def _mind_the_bill(self) -> None:
+        took = 0.0
         while True:
-            await anyio.sleep(self._profile.billing_every)
+            # A look is as long as the run: it must not become what a run does.
+            await anyio.sleep(max(self._profile.billing_every, took * _SELDOM))
+            began = anyio.current_time()
             await self._billing.look()
+            took = anyio.current_time() - began
             self._buy_on()
 
     def _buy_on(self) -> None:
