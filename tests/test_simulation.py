@@ -212,9 +212,8 @@ def test_an_absence_that_is_not_waited_for_is_seen(
     assert seen(HASTE, 30).startswith(("I4", "I5"))
 
 
-def test_money_of_a_doubt_that_is_given_back_is_seen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def give_doubts_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the ledger forget money whose fate nobody knows."""
     before = Ledger.apply
 
     def apply(ledger: Ledger, event: Event) -> None:
@@ -224,6 +223,12 @@ def test_money_of_a_doubt_that_is_given_back_is_seen(
             before(ledger, event)
 
     monkeypatch.setattr(Ledger, "apply", apply)
+
+
+def test_money_of_a_doubt_that_is_given_back_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_doubts_back(monkeypatch)
     assert first_seen(10).startswith(("I6", "I13"))
 
 
