@@ -1,23 +1,23 @@
 """Connections to the API, one request at a time on each, without a pool's bookkeeping.
 
-They are those of httpx's own engine, httpcore, and its trace events tell how far a
-request came. Its pool is left out: for each request that looks at all its requests and
-connections, and asks the system about every idle socket; with ten connections that is
-most of what a small request costs. So is httpx's client, which merges addresses and
-keeps cookies. Whoever limits how many requests are under way needs neither: a request
-takes the connection that was used last, or a new one, and has it alone.
+Submissions go over those of httpx's own engine, httpcore, whose trace events tell how
+far a request came. Its pool is left out: for each request that looks at all its
+requests and connections, and asks the system about every idle socket; with ten
+connections that is most of what a small request costs. So is httpx's client, which
+merges addresses and keeps cookies. Whoever limits how many requests are under way needs
+neither: a request takes the connection that was used last, or a new one, and has it
+alone. What is kept for many readings is a `Channel`, unless a proxy is on the way.
 """
 
-import select
 import socket
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import anyio
 import httpcore
 import httpx
 
+from batchgen.channels import KEPT, Channel, Raw, headers_of, is_quiet
 from batchgen.errors import Unavailable
 from batchgen.trust import trust
 
@@ -32,8 +32,6 @@ ERRORS = (
 )
 """Whatever comes of a connection in place of an answer."""
 
-_KEPT = 5.0  # seconds; servers hang up on who is silent for longer
-
 
 class Trace(Protocol):
     """Is told of each step of a request: its name, and what belongs to it."""
@@ -42,31 +40,66 @@ class Trace(Protocol):
         """One step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """An answer as it came; the names of its headers are in lower case."""
+class _Stock:
+    """A connection of httpcore's, which also knows the way through a proxy."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    def __init__(
+        self,
+        http: httpcore.AsyncConnectionInterface,
+        origin: httpcore.Origin,
+        limits: Mapping[str, float],
+        trace: Trace | None,
+    ) -> None:
+        self._http = http
+        self._origin = origin
+        self._extensions: dict[str, Any] = {"timeout": limits}
+        if trace is not None:
+            self._extensions["trace"] = trace
+        self._socket: socket.socket | None = None
+        self._since = 0.0
 
-
-class _Idle(NamedTuple):
-    """A connection that has answered, and serves nobody just now."""
-
-    http: httpcore.AsyncConnectionInterface
-    since: float
-    socket: socket.socket | None
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has answered whole, and both sides would go on."""
+        return self._http.is_idle()
 
     @property
     def is_good(self) -> bool:
-        """Whether it can be used once more, as far as anybody can tell."""
-        if self.socket is None or anyio.current_time() - self.since > _KEPT:
-            return not self.http.has_expired()
-        # It stands at its beginning, so all that can be there to read is its end.
-        poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
-        return not poll.poll(0)
+        """Whether an idle one can be used once more, as far as anybody can tell."""
+        if self._socket is None or anyio.current_time() - self._since > KEPT:
+            return not self._http.has_expired()
+        return is_quiet(self._socket)
+
+    async def ask(
+        self,
+        method: str,
+        target: bytes,
+        headers: Mapping[str, str],
+        body: bytes,
+        most: int,
+    ) -> Raw:
+        """Send a request; its whole answer."""
+        scheme, host, port = self._origin.scheme, self._origin.host, self._origin.port
+        request = httpcore.Request(
+            method,
+            httpcore.URL(scheme=scheme, host=host, port=port, target=target),
+            headers=list(headers.items()),
+            content=body,
+            extensions=self._extensions,
+        )
+        response = await self._http.handle_async_request(request)
+        stream = response.extensions["network_stream"]
+        whole = await _read(response, most)
+        await response.aclose()
+        if self._socket is None and self.is_idle:
+            self._socket = stream.get_extra_info("socket")  # costly: once for each
+        self._since = anyio.current_time()
+        return Raw(response.status, headers_of(response.headers), whole)
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        with anyio.CancelScope(shield=True):
+            await self._http.aclose()
 
 
 class Line:
@@ -94,16 +127,21 @@ class Line:
     ) -> None:
         base = httpx.URL(base_url)
         self.headers = {"Host": base.netloc.decode(), "Accept": "*/*", **headers}
-        self._scheme, self._host, self._port = base.raw_scheme, base.raw_host, base.port
+        scheme, host, port = base.raw_scheme, base.raw_host, base.port
+        url = httpcore.URL(scheme=scheme, host=host, port=port, target=b"/")
+        self._origin = url.origin
         self._path = base.raw_path.rstrip(b"/") + b"/"
         self._limits = limits
         self._keep = keep
-        self._idle: list[_Idle] = []
+        self._idle: list[Channel | _Stock] = []
+        self._network = network or httpcore.AnyIOBackend()
+        self._straight = keep and proxy is None
+        self._trust = trust()
+        self._trust.set_alpn_protocols(["http/1.1"])
         # It only knows how connections are made; none of them is ever in it.
         self._stock = httpcore.AsyncConnectionPool(
-            ssl_context=trust(),
+            ssl_context=self._trust,
             proxy=_proxy(proxy) if proxy else None,
-            keepalive_expiry=_KEPT,
             network_backend=network,
         )
 
@@ -131,9 +169,6 @@ class Line:
             Unavailable: the answer is longer.
             Exception: one of `ERRORS`.
         """
-        extensions: dict[str, Any] = {"timeout": self._limits}
-        if trace is not None:
-            extensions["trace"] = trace
         headers = self.headers
         if body or method == "POST":
             headers = {
@@ -141,50 +176,40 @@ class Line:
                 "Content-Length": str(len(body)),
                 "Content-Type": kind,
             }
-        url = httpcore.URL(
-            scheme=self._scheme,
-            host=self._host,
-            port=self._port,
-            target=self._path + path.encode("ascii"),
-        )
-        request = httpcore.Request(
-            method,
-            url,
-            headers=list(headers.items()),
-            content=body,
-            extensions=extensions,
-        )
-        http, plug = await self._take(url.origin)
+        target = self._path + path.encode("ascii")
+        held = await self._take(trace)
         try:
-            response = await http.handle_async_request(request)
-            if self._keep and plug is None:
-                stream = response.extensions["network_stream"]
-                plug = stream.get_extra_info("socket")  # costly: once for each
-            whole = await _read(response, most)
-            await response.aclose()
+            raw = await held.ask(method, target, headers, body, most)
         except BaseException:
-            await _close(http)
+            await held.aclose()
             raise
-        if self._keep and http.is_idle():
-            self._idle.append(_Idle(http, anyio.current_time(), plug))
+        if self._keep and held.is_idle:
+            self._idle.append(held)
         else:
-            await _close(http)
-        return Raw(response.status, _headers(response.headers), whole)
+            await held.aclose()
+        return raw
 
-    async def _take(
-        self, origin: httpcore.Origin
-    ) -> tuple[httpcore.AsyncConnectionInterface, socket.socket | None]:
+    async def _take(self, trace: Trace | None) -> Channel | _Stock:
+        """The connection that was used last, or a new one."""
         while self._idle:
             found = self._idle.pop()
             if found.is_good:
-                return found.http, found.socket
-            await _close(found.http)
-        return self._stock.create_connection(origin), None
+                return found
+            await found.aclose()
+        origin = self._origin
+        if self._straight:
+            sealed = self._trust if origin.scheme == b"https" else None
+            host = origin.host.decode("ascii")
+            return await Channel.open(
+                self._network, host, origin.port, sealed, self._limits
+            )
+        stock = self._stock.create_connection(origin)
+        return _Stock(stock, origin, self._limits, trace)
 
     async def aclose(self) -> None:
         """Close what is idle."""
         while self._idle:
-            await _close(self._idle.pop().http)
+            await self._idle.pop().aclose()
 
 
 def _proxy(address: str) -> httpcore.Proxy:
@@ -208,16 +233,3 @@ async def _read(response: httpcore.Response, most: int) -> bytes:
             raise Unavailable(f"an answer of over {most} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for key, value in raw:
-        name, text = key.decode("ascii").lower(), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
-
-
-async def _close(http: httpcore.AsyncConnectionInterface) -> None:
-    with anyio.CancelScope(shield=True):
-        await http.aclose()

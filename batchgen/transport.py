@@ -19,7 +19,8 @@ import anyio
 import httpx
 
 from batchgen.answers import Answer, is_envelope
-from batchgen.connections import ERRORS, Line, Raw
+from batchgen.channels import Raw
+from batchgen.connections import ERRORS, Line
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
 from batchgen.pace import Pace
 from batchgen.redaction import Redaction

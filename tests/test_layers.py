@@ -34,6 +34,7 @@ reconcile tally starts journal client downloads
 logbook
 transport uploads
 servicetime listings connections
+channels
 parts
 bodies
 plan selector forecast
