@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from batchgen.ways import Inside, Place, demand, thread, walk
+from batchgen.ways import Inside, Place, lead, thread, walk
 
 _BLOCK = 1 << 20
 _MOUNTS = Path("/proc/self/mounts")
@@ -255,15 +255,10 @@ class Disk:
         """The place of a name that is to be given to what is at another place."""
         if old.own and source.parent == target.parent:
             return Place(target.name, old.folder)
-        new = walk(str(target), self._held)
-        opened = self._is_in(str(target.parent))
-        if opened and new.folder is not None:
-            try:
-                demand(new.folder, self.entry(opened.handle).inode, opened.folder)
-            except BaseException:
-                new.close()
-                raise
-        return new
+        if opened := self._is_in(str(target.parent)):
+            lead(opened.folder, self._held, opened.handle)
+            return Place(target.name, opened.handle)
+        return walk(str(target), self._held)
 
 
 def make_folders(disk: Disk, folder: Path, mode: int = 0o755) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from threading import local
@@ -85,11 +86,43 @@ def walk(path: str, held: Mapping[str, tuple[int, int]]) -> Place:
     return Place(name, handle, own=True)
 
 
+def lead(path: str, held: Mapping[str, tuple[int, int]], handle: int) -> None:
+    """See that a path leads to an open folder still, and through no link.
+
+    Args:
+        path: of the folder; it is looked at from the innermost held folder on.
+        held: device and inode of each held folder, by its path.
+        handle: the open folder.
+
+    Raises:
+        OSError: there is no way, or it leads through a link or to another folder.
+    """
+    top = max((top for top in held if f"{path}/".startswith(f"{top}/")), key=len)
+    found = _folder(top)
+    if (found.st_dev, found.st_ino) != held[top]:
+        raise _stale(top)
+    for folder in path[len(top) + 1 :].split("/") if path != top else ():
+        top = f"{top}/{folder}"
+        found = _folder(top)
+    demand(handle, (found.st_dev, found.st_ino), path)
+
+
+def _folder(path: str) -> os.stat_result:
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise _barred(path)
+    return found
+
+
 def demand(handle: int, inode: tuple[int, int], path: str) -> None:
     """See that an open folder is the one that it was; OSError if it is not."""
     found = os.fstat(handle)
     if (found.st_dev, found.st_ino) != inode:
-        raise OSError(errno.ESTALE, f"{path} is no longer the same folder")
+        raise _stale(path)
+
+
+def _stale(path: str) -> OSError:
+    return OSError(errno.ESTALE, f"{path} is no longer the same folder")
 
 
 def _enter(folder: str, parent: int | None) -> int:
@@ -99,5 +132,9 @@ def _enter(folder: str, parent: int | None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        why = f"{Path(folder).name} is not a folder but a link or a file"
-        raise OSError(errno.ELOOP, why) from error
+        raise _barred(folder) from error
+
+
+def _barred(path: str) -> OSError:
+    why = f"{Path(path).name} is not a folder but a link or a file"
+    return OSError(errno.ELOOP, why)

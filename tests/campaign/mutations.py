@@ -524,7 +524,7 @@ MUTATIONS = (
     Mutation(
         "another folder gets the name",
         "disk.py",
-        "demand(new.folder, self.entry(opened.handle).inode, opened.folder)",
+        "lead(opened.folder, self._held, opened.handle)",
         "pass",
         "tests/test_swaps.py",
     ),
