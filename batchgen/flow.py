@@ -38,7 +38,7 @@ class Lanes:
         count: downloads that should be under way.
     """
 
-    def __init__(self, first: int = 4, fewest: int = 2, most: int = 16) -> None:
+    def __init__(self, first: int = 8, fewest: int = 2, most: int = 16) -> None:
         self.count = first
         self._fewest, self._most = fewest, most
         self._busy = 0  # lanes in use since the last note

@@ -336,7 +336,9 @@ class _Run:
                     )
                 self._order.remember(self._tally, self._world.now())
             if runner.failure is None and not _in_a_hurry(runner):
-                await statement.leave(client, self._order.folder, account.profile)
+                await statement.leave(
+                    client, self._order.folder, self._tally, account.profile
+                )
         for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
         if runner.failure is not None:

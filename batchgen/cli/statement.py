@@ -112,13 +112,12 @@ async def gather(
     return statement(tally, bills, strangers)
 
 
-async def leave(client: Client, folder: Path, profile: Profile) -> None:
+async def leave(client: Client, folder: Path, tally: Tally, profile: Profile) -> None:
     """Write `statement.json` and `statement.csv`; a silent billing leaves none.
 
-    What cannot be written is told and left out.
+    What cannot be written is told and left out. `tally` is that of the whole run.
     """
-    tally = Tally()
-    records = journal.read(folder, lambda _: None, tally.hear)
+    records = journal.read(folder, lambda _: None)
     rows: list[Row] | None = None
     with anyio.move_on_after(_PATIENCE), suppress(Unavailable):
         rows = await gather(client, tally, records, profile)
