@@ -1,6 +1,7 @@
 """One measured figure, the table of many, and how a benchmark is run by itself."""
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -160,9 +161,16 @@ def main(measure: Measure) -> None:
     flags(parser)
     asked = parser.parse_args()
     name = Path(sys.argv[0]).stem
+    _compile()
     outcome = Outcome.of(name, measure, quick=asked.quick)
     print(outcome.as_json() if asked.json else table([outcome], quick=asked.quick))
     sys.exit(0 if passed([outcome], quick=asked.quick) else 1)
+
+
+def _compile() -> None:
+    """Compile the package, as an installation leaves it, whatever the shell says."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    compileall.compile_dir(Path(__file__).parents[1] / "batchgen", quiet=1)
 
 
 def flags(parser: argparse.ArgumentParser) -> None:

@@ -38,8 +38,14 @@ _DOOR = """
 # Whoever comes by the usual authorities also believes the benchmark's own.
 _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _TRUSTING = """
-import os, certifi
+import certifi, os
 certifi.where = lambda: os.environ["SSL_CERT_FILE"]
+"""
+# httpcore loads trio wherever it is there; only the tests need it, and bring it.
+_RUN = """
+import runpy, sys
+sys.modules["trio"] = None
+runpy.run_module({module!r}, None, "__main__", True)
 """
 
 
@@ -71,10 +77,8 @@ class Stage:
 
     def python(self, module: str) -> tuple[str, ...]:
         """What runs a module."""
-        if self.authorities is None:
-            return (sys.executable, "-m", module)
-        run = f"import runpy; runpy.run_module({module!r}, None, '__main__', True)"
-        return (sys.executable, "-c", _TRUSTING + run)
+        trusting = "" if self.authorities is None else _TRUSTING
+        return (sys.executable, "-c", trusting + _RUN.format(module=module))
 
     def manifest(self, name: str, tasks: int, *more: str) -> Path:
         """A manifest of so many prompts."""
