@@ -15,18 +15,17 @@ import httpx
 
 from batchgen import addresses, mp4
 from batchgen.answers import retry_after, when
-from batchgen.bodies import SILENCE, Body, Speed, broken
+from batchgen.bodies import Speed, broken
 from batchgen.disk import Disk
 from batchgen.errors import BatchgenError, Unavailable
 from batchgen.events import SavedFile
 from batchgen.parts import BLOCK, MOST_BYTES, BadClip, Note, Part, too_big
 from batchgen.patterns import pattern
-from batchgen.sockets import Wire, proxy_of, within
+from batchgen.sockets import Carrier, Question, Served, Wire, proxy_of, within
 from batchgen.trust import trust
 
 MOST_HOPS = 5
 HEAD_WITHIN = 30.0  # seconds from the connection to the end of the headers
-_TIMEOUT = {"connect": 10.0, "read": SILENCE, "write": 10.0, "pool": 30.0}
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "batchgen"}
 
 _WHOLE, _REST, _BEYOND = 200, 206, 416
@@ -49,23 +48,15 @@ class DownloadStopped(BatchgenError):
     rule = "stopped"
 
 
-def open_http(
-    *,
-    authorities: Path | None = None,
-    transport: httpx.BaseTransport | None = None,
-    proxy: str | None = None,
-) -> httpx.BaseTransport:
+def carrier(*, authorities: Path | None = None, proxy: str | None = None) -> Carrier:
     """What downloads are sent by: no key, no cookies, no environment, no redirects.
 
-    `authorities` is a file of certificates to trust in place of the usual ones;
-    `transport` replaces the network; `proxy` opens the connections, if it is of a kind
-    that can (`proxy_of`).
+    `authorities` is a file of certificates to trust in place of the usual ones; `proxy`
+    opens the connections, if it is of a kind that can (`proxy_of`).
     """
     # They log whole links and headers.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if transport is not None:
-        return transport
     context = trust()
     if authorities is not None:
         context = ssl.create_default_context(cafile=authorities)
@@ -76,7 +67,7 @@ def fetch(
     url: str,
     target: Path,
     *,
-    http: httpx.BaseTransport,
+    http: Carrier,
     loopback: bool,
     disk: Disk,
     boot: str = "",
@@ -111,7 +102,7 @@ class _Transfer:
     def __init__(
         self,
         part: Part,
-        http: httpx.BaseTransport,
+        http: Carrier,
         loopback: bool,  # noqa: FBT001 - never a literal here
         stop: threading.Event,
         on_bytes: Callable[[int], None],
@@ -126,9 +117,9 @@ class _Transfer:
         """Fetch the rest; where the server has no rest to give, fetch the whole."""
         part = self._part
         for resume in (True, False):
-            served, response = self._follow(link, resume=resume)
-            with closing(response):
-                status, headers = response.status_code, dict(response.headers.items())
+            served, answer = self._follow(link, resume=resume)
+            with closing(answer):
+                status, headers = answer.status, answer.headers
                 _judge_status(status, served.host, headers)
                 if status == _BEYOND:
                     if not (resume and part.is_whole):
@@ -142,50 +133,40 @@ class _Transfer:
                     part.keep()
                 else:
                     continue
-                self._receive(response)
+                self._receive(answer)
                 return
         raise Unavailable(f"{link.host} answered for a range that nobody asked for")
 
-    def _follow(
-        self, link: httpx.URL, *, resume: bool
-    ) -> tuple[httpx.URL, httpx.Response]:
+    def _follow(self, link: httpx.URL, *, resume: bool) -> tuple[httpx.URL, Served]:
         for _ in range(MOST_HOPS + 1):
             self._mind_stop()
             headers = self._part.range_of(_bare(link)) if resume else {}
-            response = self._knock(link, headers)
-            if response.status_code not in _REDIRECTS:
-                return link, response
-            response.close()
-            link = _next_hop(link, response.headers.get("location", ""))
+            answer = self._knock(link, headers)
+            if answer.status not in _REDIRECTS:
+                return link, answer
+            answer.close()
+            link = _next_hop(link, answer.headers.get("location", ""))
         raise LinkExpired(f"{link.host} redirects without end")
 
-    def _knock(self, link: httpx.URL, headers: dict[str, str]) -> httpx.Response:
+    def _knock(self, link: httpx.URL, headers: dict[str, str]) -> Served:
         """Ask every address of the host until one answers."""
         problem: Exception | None = None
         for route in addresses.routes(link, loopback=self._loopback):
-            request = httpx.Request(
-                "GET",
-                route.url,
-                headers={"Host": route.host, **_HEADERS, **headers},
-                extensions={"timeout": _TIMEOUT, "sni_hostname": route.name},
-            )
+            sent = {"Host": route.host, **_HEADERS, **headers}
             try:
                 with within(HEAD_WITHIN):
-                    response = self._http.handle_request(request)
+                    return self._http.ask(Question(route.url, route.name, sent))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = error
             except httpx.TransportError as error:
                 raise broken(link.host, error) from error
-            else:
-                response.request = request
-                return response
         raise broken(link.host, problem) from problem
 
     def _mind_stop(self) -> None:
         if self._stop.is_set():
             raise DownloadStopped("stopped; what came so far is kept")
 
-    def _receive(self, response: httpx.Response) -> None:
+    def _receive(self, answer: Served) -> None:
         part = self._part
         total = part.note.total
         if (total or 0) > MOST_BYTES:
@@ -193,14 +174,14 @@ class _Transfer:
             raise BadClip(too_big(part.target.name))
         part.make_room()
         try:
-            for block in self._blocks(Body(response)):
+            for block in self._blocks(answer):
                 part.append(block)
         except (httpx.TransportError, OSError) as error:
             raise broken("the connection", error) from error
         if total is not None and part.size != total:
             raise Unavailable(f"{part.size:,} of {total:,} bytes came")
 
-    def _blocks(self, body: "Body") -> Iterator[memoryview]:
+    def _blocks(self, body: Served) -> Iterator[memoryview]:
         """Full buffers, then the rest; what came before a failure is not lost."""
         buffer = memoryview(bytearray(min(BLOCK, self._part.note.total or BLOCK)))
         filled = 0

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 from msgspec import convert
 
 from batchgen.answers import Prediction, when
@@ -29,6 +28,7 @@ from batchgen.plan import Await, Download
 from batchgen.polls import Poll, Polls
 from batchgen.profile import INVALID_CODES, MEDIA_CODES, MODERATION_CODES, Profile
 from batchgen.references import pictures
+from batchgen.sockets import Carrier
 from batchgen.space import Space
 from batchgen.trouble import Trouble
 from batchgen.world import World
@@ -51,7 +51,7 @@ class Fetcher:
     def __init__(
         self,
         client: Client,
-        files: httpx.BaseTransport,
+        files: Carrier,
         profile: Profile,
         videos: Path,
         world: World,

@@ -1,7 +1,8 @@
 """Connections of downloads: a deadline over many reads, and the way through a proxy.
 
 A timeout counts from each byte that comes, so a server that sends one now and then is
-waited for without end.
+waited for without end. h11 speaks HTTP, as it does beneath httpx; a body of known
+length is just the next so many bytes of the socket, and goes straight to its reader.
 """
 
 import base64
@@ -11,15 +12,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import h11
 import httpx
+
+from batchgen.channels import headers_of
 
 _LOOPBACK = "127.0.0.1"
 _MOST_HEAD = 100 << 10  # of an answer
 _MOST_WELCOME = 16 << 10  # of a proxy's
 _READ = 64 << 10
+_TICK = 0.25  # seconds after which the reader of a body is asked whether it goes on
+_CONNECT, _WRITE, SILENCE = 10.0, 10.0, 30.0  # seconds
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
@@ -60,16 +65,63 @@ def proxy_of(text: str | None) -> Proxy | None:
     return Proxy(url.host, url.port or 80, base64.b64encode(words).decode())
 
 
-class Wire(httpx.BaseTransport):
+class Question(NamedTuple):
+    """What a server is asked for: a file, by GET.
+
+    Attributes:
+        url: its host is the address that is dialled.
+        name: whose certificate it must be.
+        headers: all that are sent.
+    """
+
+    url: httpx.URL
+    name: str
+    headers: Mapping[str, str]
+
+
+class Served(Protocol):
+    """An answer whose body is still to come. Close it."""
+
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """With names in lower case."""
+
+    def read_into(self, view: memoryview) -> int | None:
+        """How many bytes of the body came; 0 at its end, None if none for a while.
+
+        It comes back when the view is full, or after about a quarter of a second.
+
+        Raises:
+            httpx.TransportError: it broke.
+            OSError: the same.
+        """
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class Carrier(Protocol):
+    """Asks servers for files; a test hands in another one."""
+
+    def ask(self, question: Question) -> Served:
+        """The head of the answer.
+
+        Raises:
+            httpx.TransportError: none came.
+        """
+
+
+class Wire:
     """Each request on an HTTP/1.1 connection of its own, and nothing kept of it.
 
     A kept connection would have been checked for one name only. Connections keep the
     deadline of `within`. With a proxy each is opened through it, but for those to this
     machine. It is asked for the address that was checked, so it cannot look up another
     one; TLS goes from here to the server.
-
-    h11 speaks HTTP, as it does beneath httpx; what lies between them, pools and
-    streams, cost a third of the request for a small clip.
     """
 
     def __init__(self, context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
@@ -77,45 +129,37 @@ class Wire(httpx.BaseTransport):
         self._context = context
         self._proxy = proxy
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request without a body; the answer's body is still to be read.
+    def ask(self, question: Question) -> "Line":
+        """Send a request without a body; the head of its answer.
 
         Raises:
             httpx.TransportError: no answer came.
         """
-        line = self._dial(request)
+        line = self._dial(question)
         try:
-            answer = line.ask(request)
+            line.ask(question)
         except BaseException:
             line.close()
             raise
-        return httpx.Response(
-            answer.status_code,
-            headers=answer.headers.raw_items(),
-            stream=line,
-            extensions={
-                "http_version": b"HTTP/" + answer.http_version,
-                "network_stream": line,
-            },
-        )
+        return line
 
-    def _dial(self, request: httpx.Request) -> "_Line":
-        url, timeouts = request.url, request.extensions["timeout"]
+    def _dial(self, question: Question) -> "Line":
+        url = question.url
         sealed, host = url.scheme == "https", url.host
         port = url.port or (443 if sealed else 80)
         proxy = None if host == _LOOPBACK else self._proxy
         where = (host, port) if proxy is None else (proxy.host, proxy.port)
         try:
-            left = _left(timeouts["connect"], httpx.ConnectTimeout)
+            left = _left(_CONNECT, httpx.ConnectTimeout)
             plug = socket.create_connection(where, left)
         except OSError as error:
             raise _trouble(error, httpx.ConnectTimeout, httpx.ConnectError) from error
-        line = _Line(plug, timeouts)
+        line = Line(plug)
         try:
             if proxy is not None:
                 _tunnel(line, f"[{host}]" if ":" in host else host, port, proxy)
             if sealed:
-                line.seal(self._context, request.extensions["sni_hostname"])
+                line.seal(self._context, question.name)
             line.plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
             line.close()
@@ -142,19 +186,30 @@ def _trouble(
     return (late if isinstance(error, TimeoutError) else other)(str(error))
 
 
-class _Line(httpx.SyncByteStream):
-    """A connection whose every call ends by the deadline; also the answer's body."""
+class Line:
+    """A connection whose every call ends by the deadline; also the answer on it.
 
-    def __init__(self, plug: socket.socket, timeouts: Mapping[str, float]) -> None:
+    Attributes:
+        plug: its socket.
+        status: of the answer.
+        headers: of the answer, with names in lower case.
+        left: bytes of the body that are still to be taken from the socket; None where
+            h11 must find the body's end.
+    """
+
+    def __init__(self, plug: socket.socket) -> None:
         self.plug = plug
-        self._timeouts = timeouts
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.left: int | None = None
+        self._ahead = memoryview(b"")
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
 
     def seal(self, context: ssl.SSLContext, name: str) -> None:
         """Speak TLS from here on, with whoever has this name's certificate."""
         try:
             # The ssl module holds a whole handshake to its timeout.
-            left = _left(self._timeouts["connect"], httpx.ConnectTimeout)
+            left = _left(_CONNECT, httpx.ConnectTimeout)
             self.plug.settimeout(left)
             self.plug = context.wrap_socket(self.plug, server_hostname=name)
         except (OSError, ValueError) as error:
@@ -163,7 +218,7 @@ class _Line(httpx.SyncByteStream):
     def write(self, data: bytes) -> None:
         """Send all of it."""
         try:
-            self.plug.settimeout(_left(self._timeouts["write"], httpx.WriteTimeout))
+            self.plug.settimeout(_left(_WRITE, httpx.WriteTimeout))
             self.plug.sendall(data)
         except OSError as error:
             raise _trouble(error, httpx.WriteTimeout, httpx.WriteError) from error
@@ -171,24 +226,62 @@ class _Line(httpx.SyncByteStream):
     def read(self, most: int) -> bytes:
         """What comes next; nothing at the end."""
         try:
-            self.plug.settimeout(_left(self._timeouts["read"], httpx.ReadTimeout))
+            self.plug.settimeout(_left(SILENCE, httpx.ReadTimeout))
             return self.plug.recv(most)
         except OSError as error:
             raise _trouble(error, httpx.ReadTimeout, httpx.ReadError) from error
 
-    def ask(self, request: httpx.Request) -> h11.Response:
-        """The head of the answer to a request."""
+    def ask(self, question: Question) -> None:
+        """Send a request, and read the head of its answer."""
         head = h11.Request(
-            method=request.method,
-            target=request.url.raw_path,
-            headers=request.headers.raw,
+            method="GET",
+            target=question.url.raw_path,
+            headers=list(question.headers.items()),
         )
         said = self._http.send(head) or b""
         self.write(said + (self._http.send(h11.EndOfMessage()) or b""))
-        while not isinstance(event := self._next(), h11.Response):
-            if not isinstance(event, h11.InformationalResponse):
+        while not isinstance(answer := self._next(), h11.Response):
+            if not isinstance(answer, h11.InformationalResponse):
                 raise httpx.RemoteProtocolError("the server hung up without an answer")
-        return event
+        self.status = answer.status_code
+        self.headers = headers_of(list(answer.headers))
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and "transfer-encoding" not in self.headers:
+            ahead = self._http.trailing_data[0][: int(length)]
+            self._ahead, self.left = memoryview(ahead), int(length) - len(ahead)
+            self.plug.settimeout(_TICK)
+
+    def read_into(self, view: memoryview) -> int | None:
+        """How many bytes of the body came; see `Served`."""
+        if not self._ahead:
+            if self.left is not None:
+                return self._receive_into(view[: self.left])
+            event = self._next()
+            if not isinstance(event, h11.Data):
+                return 0
+            self._ahead = memoryview(bytes(event.data))
+        count = min(len(view), len(self._ahead))
+        view[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
+
+    def _receive_into(self, view: memoryview) -> int | None:
+        """Fill the view: TLS gives 16 KiB at a time, too little to wake anybody for."""
+        count = 0
+        until = time.monotonic() + _TICK
+        try:
+            while count < len(view) and (came := self.plug.recv_into(view[count:])):
+                count += came
+                if time.monotonic() >= until:
+                    break
+        except OSError as error:
+            # What came before it is not lost; the next call meets it again.
+            if not count:
+                if isinstance(error, TimeoutError):
+                    return None
+                raise
+        self.left = (self.left or 0) - count
+        return count
 
     def _next(self) -> object:
         try:
@@ -198,19 +291,12 @@ class _Line(httpx.SyncByteStream):
             raise httpx.RemoteProtocolError(str(error)) from error
         return event
 
-    def __iter__(self) -> Iterator[bytes]:
-        while isinstance(event := self._next(), h11.Data):
-            yield bytes(event.data)
-
     def close(self) -> None:
+        """Hang up."""
         self.plug.close()
 
-    def get_extra_info(self, info: str) -> socket.socket | None:
-        """What httpx's own streams tell, as far as it is asked for here."""
-        return self.plug if info == "socket" else None
 
-
-def _tunnel(line: _Line, host: str, port: int, proxy: Proxy) -> None:
+def _tunnel(line: Line, host: str, port: int, proxy: Proxy) -> None:
     """Have a proxy connect us to an address.
 
     Raises:

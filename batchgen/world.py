@@ -20,8 +20,9 @@ from batchgen.clock import iso, now
 from batchgen.disk import Disk
 
 if TYPE_CHECKING:
-    import httpx
     from httpcore import AsyncNetworkBackend
+
+    from batchgen.sockets import Carrier
 
 __all__ = ["Patience", "World", "awake", "iso"]
 
@@ -91,7 +92,7 @@ class World(Struct, frozen=True):
         runtime: the user's own folder for what does not outlive a boot.
         alarm: says a line that nobody may miss, whatever the display shows.
         network: beneath the API's stock transport; None for real sockets.
-        files: transport of the downloads; None for the stock one.
+        files: asks servers for files; None for the stock one.
     """
 
     now: Callable[[], datetime] = now
@@ -108,7 +109,7 @@ class World(Struct, frozen=True):
     runtime: Path = field(default_factory=_runtime)
     alarm: Callable[[str], None] = _alarm
     network: "AsyncNetworkBackend | None" = None
-    files: "httpx.BaseTransport | None" = None
+    files: "Carrier | None" = None
 
     def stamp(self) -> str:
         """The time of day as the journal writes it."""

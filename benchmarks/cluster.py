@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from batchgen import frames
-from batchgen.downloads import open_http
+from batchgen.downloads import carrier
 from batchgen.engines import Engine, Here, Lease, cluster
 from batchgen.engines.cluster import require
 from batchgen.errors import UsageError
@@ -155,8 +155,7 @@ async def _engine(
                 await anyio.sleep(0.05)
             yield pool
     else:
-        with open_http() as files:
-            yield Here(files, World())
+        yield Here(carrier(), World())
 
 
 def _used() -> float:

@@ -16,14 +16,13 @@ and while eight downloads fill a line of one gigabit a second.
 import os
 import resource
 import shutil
-import ssl
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,15 +31,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import anyio
-import httpcore
-import httpx
 from anyio.to_thread import run_sync
 
 from batchgen.client import Client
 from batchgen.disk import Disk
-from batchgen.downloads import DownloadStopped, fetch, open_http
+from batchgen.downloads import DownloadStopped, carrier, fetch
 from batchgen.pace import Pace
 from batchgen.sandbox.launch import process
+from batchgen.sockets import Carrier, Question, Served
 from benchmarks import nginx
 from benchmarks.figures import Figure, Skipped, main
 
@@ -103,21 +101,15 @@ class Site:
         return folder
 
 
-class _Detour(httpcore.SyncBackend):
+class _Detour:
     """Dials loopback whatever the address: nothing here leaves the machine."""
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        del host
-        return super().connect_tcp(
-            "127.0.0.1", port, timeout, local_address, socket_options
-        )
+    def __init__(self, wire: Carrier) -> None:
+        self._wire = wire
+
+    def ask(self, question: Question) -> Served:
+        url = question.url.copy_with(host="127.0.0.1")
+        return self._wire.ask(question._replace(url=url))
 
 
 @contextmanager
@@ -160,17 +152,11 @@ def _run(command: list[str], folder: Path) -> Cost:
     return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime)
 
 
-def client(site: Site, *, tls: bool) -> httpx.BaseTransport:
-    """Our transport of downloads; with TLS it trusts the made certificate."""
+def client(site: Site, *, tls: bool) -> Carrier:
+    """Our connections of downloads; with TLS they trust the made certificate."""
     if not tls:
-        return open_http()
-    transport = httpx.HTTPTransport(
-        verify=ssl.create_default_context(cafile=site.root / "cert.pem"),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-    )
-    transport._pool._network_backend = _Detour()  # noqa: SLF001 - no argument for it
-    return open_http(transport=transport)
+        return carrier()
+    return _Detour(carrier(authorities=site.root / "cert.pem"))
 
 
 def ours(site: Site, *, tls: bool) -> Cost:
@@ -178,7 +164,7 @@ def ours(site: Site, *, tls: bool) -> Cost:
     folder, stop = site.fresh(), threading.Event()
     host = _PUBLIC if tls else "127.0.0.1"
 
-    async def all_of_them(http: httpx.BaseTransport) -> None:
+    async def all_of_them(http: Carrier) -> None:
         slots = anyio.CapacityLimiter(_SLOTS)
         async with anyio.create_task_group() as group:
             for number in range(_CLIPS):
@@ -193,10 +179,10 @@ def ours(site: Site, *, tls: bool) -> Cost:
                 )
                 group.start_soon(partial(run_sync, one, limiter=slots))
 
-    with client(site, tls=tls) as http:
-        before, began = _used(), time.perf_counter()
-        anyio.run(all_of_them, http)
-        cost = Cost(time.perf_counter() - began, _used() - before)
+    http = client(site, tls=tls)
+    before, began = _used(), time.perf_counter()
+    anyio.run(all_of_them, http)
+    cost = Cost(time.perf_counter() - began, _used() - before)
     _expect(folder, site)
     return cost
 
@@ -295,7 +281,7 @@ async def _meanwhile(
     """The same while a line is full of clips."""
     stop, folder = threading.Event(), site.fresh()
 
-    async def one_after_the_other(lane: int, http: httpx.BaseTransport) -> None:
+    async def one_after_the_other(lane: int, http: Carrier) -> None:
         while not stop.is_set():
             target = folder / f"{lane}.mp4"
             one = partial(
@@ -313,14 +299,14 @@ async def _meanwhile(
                 return
             target.unlink()
 
-    with open_http() as http:
-        async with anyio.create_task_group() as group:
-            for lane in range(_CLIPS):
-                group.start_soon(one_after_the_other, lane, http)
-            try:
-                took = await _read(client, prediction, seconds)
-            finally:
-                stop.set()
+    http = carrier()
+    async with anyio.create_task_group() as group:
+        for lane in range(_CLIPS):
+            group.start_soon(one_after_the_other, lane, http)
+        try:
+            took = await _read(client, prediction, seconds)
+        finally:
+            stop.set()
     return took
 
 

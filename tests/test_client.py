@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import anyio
 import httpcore
-import httpx
 import pytest
 from msgspec.structs import replace
 
 from batchgen.client import Client
+from batchgen.downloads import carrier
 from batchgen.errors import ApiError, NotSent, Refused, Unavailable, Uncertain
 from batchgen.fetcher import Fetcher
 from batchgen.pace import Pace
@@ -614,9 +614,9 @@ async def test_one_odd_reading_does_not_give_up_a_paid_clip(
     """A copy of the service that lags behind says so for seconds."""
     one = Task("0" * 32, "cat", MODEL, BODY, 1, 1, 5, {}, "cat.mp4")
     quick = replace(SANDBOX, backoff_first=0.001, backoff_longest=0.01, drop_grace=9)
-    with Server(sends(blip)) as server, httpx.HTTPTransport() as files:
+    with Server(sends(blip)) as server:
         async with client(server.url) as api:
-            fetcher = Fetcher(api, files, quick, tmp_path, World())
+            fetcher = Fetcher(api, carrier(), quick, tmp_path, World())
             with anyio.move_on_after(0.5):
                 await fetcher.download(Download(one, 1, "p1"))
     assert len(server.requests) > 1

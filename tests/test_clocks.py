@@ -8,12 +8,12 @@ from threading import Event
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from trio.testing import MockClock
 
 from batchgen.answers import when
 from batchgen.cli.session import Account, connected
+from batchgen.downloads import carrier
 from batchgen.events import (
     AttemptStarted,
     AttemptUncertain,
@@ -118,7 +118,7 @@ def test_a_machine_that_slept_knows_how_long_ago_it_asked(
         await client.balance()
         asked = provider.clock(anyio.current_time())
         profile: Profile = PROFILE
-        fetcher = Fetcher(client, httpx.HTTPTransport(), profile, tmp_path, world)
+        fetcher = Fetcher(client, carrier(), profile, tmp_path, world)
         perform = Local(client, fetcher, profile, tmp_path, world)
         found: list[Any] = []
 

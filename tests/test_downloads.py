@@ -18,12 +18,13 @@ import httpx
 import pytest
 
 from batchgen import addresses, downloads, parts
-from batchgen.bodies import Body, Speed
+from batchgen.bodies import Speed
 from batchgen.disk import Disk
-from batchgen.downloads import DownloadStopped, LinkExpired, fetch, open_http
+from batchgen.downloads import DownloadStopped, LinkExpired, carrier, fetch
 from batchgen.errors import StoreError, Unavailable
 from batchgen.events import SavedFile
 from batchgen.parts import BadClip, Part, write_sidecar
+from batchgen.sockets import Carrier, Line, Question
 
 MIB = 1 << 20
 DATE = "Thu, 01 Oct 2026 12:00:00 GMT"
@@ -132,15 +133,14 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def http() -> Iterator[httpx.BaseTransport]:
-    with open_http() as client:
-        yield client
+def http() -> Carrier:
+    return carrier()
 
 
 class Bench:
     """Fetches into a folder."""
 
-    def __init__(self, folder: Path, http: httpx.BaseTransport, site: Site) -> None:
+    def __init__(self, folder: Path, http: Carrier, site: Site) -> None:
         self.folder = folder
         self.target = folder / "clip.mp4"
         self.disk = Disk()
@@ -178,7 +178,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, http: httpx.BaseTransport, site: Site) -> Bench:
+def bench(tmp_path: Path, http: Carrier, site: Site) -> Bench:
     return Bench(tmp_path, http, site)
 
 
@@ -471,7 +471,13 @@ def test_another_file_under_the_same_path_is_asked_for(
 def test_the_stop_flag_ends_a_transfer_and_keeps_the_part(
     bench: Bench, site: Site
 ) -> None:
-    site.give(file())
+    def reply(ask: Ask) -> None:
+        """What comes while the clip is given up may come all the same."""
+        headers = {"ETag": '"v1"', "Content-Length": str(len(CLIP))}
+        ask.say(200, headers, CLIP[:90_000])
+        bench.stop.wait()
+
+    site.give(reply, file())
 
     def enough(_: int) -> None:
         bench.stop.set()
@@ -556,7 +562,7 @@ def test_what_is_no_clip_leaves_nothing(
 
 
 def test_a_connection_that_nobody_takes_is_tried_again(
-    bench: Bench, http: httpx.BaseTransport
+    bench: Bench, http: Carrier
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -1182,23 +1188,15 @@ def test_an_encrypted_body_is_read_from_the_socket_unharmed(
     site.socket = context.wrap_socket(site.socket, server_side=True)
     long = clip(b"long", 3 * MIB + 77)
     site.give(file(long))
-    request = httpx.Request(
-        "GET",
-        site.url().replace("http:", "https:"),
-        headers={"Host": "clips.example"},
-        extensions={
-            "sni_hostname": "clips.example",
-            "timeout": {"connect": 10.0, "write": 10.0, "read": 10.0},
-        },
-    )
-    with open_http(authorities=tmp_path / "cert.pem") as client:
-        response = client.handle_request(request)
-        response.request = request
-        body = Body(response)  # `fetch` refuses loopback
-        view = memoryview(bytearray(MIB))
-        came = b""
-        while count := body.read_into(view):
-            came += bytes(view[:count])
-        response.close()
+    url = httpx.URL(site.url().replace("http:", "https:"))
+    wire = carrier(authorities=tmp_path / "cert.pem")  # `fetch` refuses loopback
+    line = wire.ask(Question(url, "clips.example", {"Host": "clips.example"}))
+    view = memoryview(bytearray(MIB))
+    came = b""
+    while count := line.read_into(view):
+        came += bytes(view[:count])
+    line.close()
     assert came == long
-    assert isinstance(body._socket, ssl.SSLSocket)  # noqa: SLF001
+    assert isinstance(line, Line)
+    assert isinstance(line.plug, ssl.SSLSocket)
+    assert line.left == 0

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from batchgen.client import Client
 from batchgen.disk import Disk, read_all
-from batchgen.downloads import open_http
+from batchgen.downloads import carrier
 from batchgen.events import (
     AttemptAbsent,
     AttemptAccepted,
@@ -362,7 +362,6 @@ async def house(
         client = await stack.enter_async_context(
             Client.connect("http://127.0.0.1:9", "k", pace=Pace(None, 1), now=world.now)
         )
-        files = stack.enter_context(open_http())
         journal = stack.enter_context(Journal.open(folder, world))
         for event in past:
             journal.append(event)
@@ -371,7 +370,7 @@ async def house(
             tally.apply(event)
         recorder = Recorder(journal, tally, quiet)
         videos = folder / "videos"
-        fetcher = Fetcher(client, files, PROFILE, videos, world)
+        fetcher = Fetcher(client, carrier(), PROFILE, videos, world)
         engine = Engine(client, fetcher, PROFILE, videos, world)
         engine.steps = []
         settlement = Settlement(

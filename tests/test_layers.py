@@ -34,7 +34,6 @@ reconcile tally starts journal client downloads
 logbook
 transport uploads
 servicetime listings connections
-channels
 parts
 bodies
 plan selector forecast
@@ -57,8 +56,10 @@ models profile addresses
 replay
 records
 ledger lives
-variables state statefile sockets
+variables state statefile
 findings words events names pace world ballast places flow
+sockets
+channels
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
 locations patterns clock ways
 """

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from test_clocks import on_a_machine
 
+from batchgen.downloads import carrier
 from batchgen.events import PredictionCompleted
 from batchgen.fetcher import Fetcher
 from batchgen.plan import Await
@@ -178,7 +178,7 @@ async def waited(
     """Buy a clip, wait for it; with some sleep between, like a later session."""
     task = task_of(0, 1)
     bought = await client.submit(MODEL, dict(task.input))
-    fetcher = Fetcher(client, httpx.HTTPTransport(), PROFILE, folder, machine.start())
+    fetcher = Fetcher(client, carrier(), PROFILE, folder, machine.start())
     fetcher.polls = polls = Overheard(PROFILE)
     if asleep:
         await anyio.sleep(asleep)

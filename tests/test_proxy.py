@@ -15,7 +15,7 @@ from test_downloads import CLIP, Site, file, saved
 from test_downloads import site as site  # noqa: PLC0414 - a fixture
 
 from batchgen.disk import Disk
-from batchgen.downloads import LinkExpired, fetch, open_http
+from batchgen.downloads import LinkExpired, carrier, fetch
 from batchgen.errors import Unavailable
 from batchgen.sockets import proxy_of
 
@@ -112,15 +112,14 @@ def bring(gate: Gate, papers: Path, tmp_path: Path) -> Bring:
 
     def through(url: str, user: str = "") -> object:
         where = f"http://{user}127.0.0.1:{gate.port}"
-        with open_http(authorities=papers / "cert.pem", proxy=where) as http:
-            return fetch(
-                url,
-                tmp_path / "clip.mp4",
-                http=http,
-                loopback=True,
-                disk=Disk(),
-                stop=threading.Event(),
-            )
+        return fetch(
+            url,
+            tmp_path / "clip.mp4",
+            http=carrier(authorities=papers / "cert.pem", proxy=where),
+            loopback=True,
+            disk=Disk(),
+            stop=threading.Event(),
+        )
 
     return through
 
@@ -185,15 +184,14 @@ def test_what_is_on_this_machine_is_fetched_without_the_proxy(tmp_path: Path) ->
         serving = threading.Thread(target=site.serve_forever, args=(0.01,))
         serving.start()
         site.give(file())
-        with open_http(proxy="http://127.0.0.1:9") as http:
-            found = fetch(
-                site.url(),
-                tmp_path / "clip.mp4",
-                http=http,
-                loopback=True,
-                disk=Disk(),
-                stop=threading.Event(),
-            )
+        found = fetch(
+            site.url(),
+            tmp_path / "clip.mp4",
+            http=carrier(proxy="http://127.0.0.1:9"),
+            loopback=True,
+            disk=Disk(),
+            stop=threading.Event(),
+        )
         site.shutdown()
         serving.join()
     assert found == saved(validator='"v1"')

@@ -33,7 +33,7 @@ from batchgen.cli.exits import fail
 from batchgen.cli.settings import key_note
 from batchgen.cli.settings import read as read_settings
 from batchgen.client import Client
-from batchgen.downloads import open_http
+from batchgen.downloads import carrier
 from batchgen.errors import StoreError, Unavailable, Uncertain, UsageError
 from batchgen.events import SessionClosed
 from batchgen.journal import Journal
@@ -351,9 +351,9 @@ def test_a_crash_does_not_tell_the_key(
 
 
 def test_the_libraries_do_not_log_what_they_send() -> None:
-    with open_http():
-        for name in ("httpx", "httpcore"):
-            assert logging.getLogger(name).getEffectiveLevel() >= logging.WARNING
+    carrier()
+    for name in ("httpx", "httpcore"):
+        assert logging.getLogger(name).getEffectiveLevel() >= logging.WARNING
 
 
 def test_a_manifest_cannot_ask_for_the_key() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from test_downloads import (
     Bench,
@@ -23,6 +22,7 @@ from batchgen.events import SavedFile
 from batchgen.journal import Journal
 from batchgen.moves import Relocation, carry_out
 from batchgen.parts import write_sidecar
+from batchgen.sockets import Carrier
 from batchgen.stores import FolderStore
 from batchgen.world import World
 
@@ -121,7 +121,7 @@ def moments(
 def test_a_download_writes_nothing_through_a_link_that_took_a_folders_place(
     tmp_path: Path, request: pytest.FixtureRequest, place: str, *, filled: bool
 ) -> None:
-    client: httpx.BaseTransport = request.getfixturevalue("http")
+    client: Carrier = request.getfixturevalue("http")
     server: Site = request.getfixturevalue("site")
 
     def act(scene: Scene) -> None:
@@ -164,7 +164,7 @@ def test_a_move_writes_nothing_through_a_link_that_took_a_folders_place(
 def test_no_clip_is_saved_in_a_folder_that_took_anothers_place(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    client: httpx.BaseTransport = request.getfixturevalue("http")
+    client: Carrier = request.getfixturevalue("http")
     server: Site = request.getfixturevalue("site")
     run = tmp_path / "run"
     videos = run / "videos"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from test_client import KEY, NOW, Server, reply
 
 from batchgen.client import Client
-from batchgen.downloads import open_http
+from batchgen.downloads import carrier
 from batchgen.errors import Refused, Unavailable
 from batchgen.fetcher import Fetcher
 from batchgen.pace import Pace
@@ -197,12 +197,9 @@ async def bring(server: Server, folder: Path) -> str:
     async with Client.connect(
         server.url, KEY, pace=Pace(None, 1), now=lambda: NOW, loopback=True
     ) as api:
-        with open_http() as files:
-            fetcher = Fetcher(api, files, hasty, folder, World())
-            local = Local(api, fetcher, hasty, folder, World())
-            return await local.upload(
-                f"sha256:{sha256(b'data').hexdigest()}", str(path)
-            )
+        fetcher = Fetcher(api, carrier(), hasty, folder, World())
+        local = Local(api, fetcher, hasty, folder, World())
+        return await local.upload(f"sha256:{sha256(b'data').hexdigest()}", str(path))
 
 
 @pytest.mark.anyio

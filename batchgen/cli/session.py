@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import anyio
-import httpx
 
 from batchgen import __version__
 from batchgen.agenda import Tasks
@@ -19,7 +18,7 @@ from batchgen.billing import overdue
 from batchgen.cli.others import Others
 from batchgen.cli.settings import fingerprint
 from batchgen.client import Client
-from batchgen.downloads import open_http
+from batchgen.downloads import carrier
 from batchgen.engines import Engine
 from batchgen.errors import ApiError, JournalError, StoreError, Unavailable
 from batchgen.events import AttemptAccepted, Event, SessionOpened
@@ -38,6 +37,7 @@ from batchgen.repairs import take_in
 from batchgen.runner import Runner
 from batchgen.settle import Settlement, left_open
 from batchgen.shards import Shard
+from batchgen.sockets import Carrier
 from batchgen.tally import Tally
 from batchgen.watch import clocks, deadline, heartbeat, signals, silence
 from batchgen.words import clips
@@ -171,32 +171,32 @@ class Session:
         Raises:
             StoreError: the state file cannot be written from the start.
         """
-        with open_http(transport=self.world.files, proxy=self.account.proxy) as files:
-            recorder = Recorder(self.journal, self.tally, self.observer)
-            runner = self._runner(recorder, files, models)
-            await take_in(recorder, self.journal.folder, self.world)
-            doubts = sum(1 for _ in self.tally.doubtful())
-            await self.journal.hold(doubts + self.terms.limits.concurrency)
-            until = self.client.clock.latest()
-            found: list[Event] = [*left_open(self.journal, self.tally, until), *news]
-            self._tell_of_refunds()
-            async with anyio.create_task_group() as group:
-                await group.start(
-                    signals,
-                    runner,
-                    self.tally,
-                    self.observer,
-                    self.world,
-                    self.account.profile.drain,
-                )
-                group.start_soon(silence, runner, self.client, self.account.profile)
-                group.start_soon(heartbeat, self.tally, self.observer)
-                group.start_soon(clocks, runner, self.world)
-                if self.terms.deadline is not None:
-                    last = self.terms.deadline
-                    await group.start(deadline, runner, last, self.tally, self.world)
-                await runner.run(self._opening(), found, tasks)
-                group.cancel_scope.cancel()
+        files = self.world.files or carrier(proxy=self.account.proxy)
+        recorder = Recorder(self.journal, self.tally, self.observer)
+        runner = self._runner(recorder, files, models)
+        await take_in(recorder, self.journal.folder, self.world)
+        doubts = sum(1 for _ in self.tally.doubtful())
+        await self.journal.hold(doubts + self.terms.limits.concurrency)
+        until = self.client.clock.latest()
+        found: list[Event] = [*left_open(self.journal, self.tally, until), *news]
+        self._tell_of_refunds()
+        async with anyio.create_task_group() as group:
+            await group.start(
+                signals,
+                runner,
+                self.tally,
+                self.observer,
+                self.world,
+                self.account.profile.drain,
+            )
+            group.start_soon(silence, runner, self.client, self.account.profile)
+            group.start_soon(heartbeat, self.tally, self.observer)
+            group.start_soon(clocks, runner, self.world)
+            if self.terms.deadline is not None:
+                last = self.terms.deadline
+                await group.start(deadline, runner, last, self.tally, self.world)
+            await runner.run(self._opening(), found, tasks)
+            group.cancel_scope.cancel()
         if runner.failure is None:
             try:
                 await runner.close(*ending(runner))
@@ -213,9 +213,7 @@ class Session:
                 "over three hours, and no refund was seen. They stay held."
             )
 
-    def _runner(
-        self, recorder: Recorder, files: httpx.BaseTransport, models: Catalog
-    ) -> Runner:
+    def _runner(self, recorder: Recorder, files: Carrier, models: Catalog) -> Runner:
         account, terms, world = self.account, self.terms, self.world
         videos = self.journal.folder / "videos"
         fetcher = Fetcher(

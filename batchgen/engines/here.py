@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import anyio
-import httpx
 
 from batchgen.engines.lease import Brought, Lease
 from batchgen.engines.worker import Worker
 from batchgen.flow import Lanes, Meter
+from batchgen.sockets import Carrier
 from batchgen.world import World
 
 MOST_AT_ONCE = 16
@@ -16,7 +16,7 @@ MOST_AT_ONCE = 16
 class Here:
     """One worker in this process; how many threads it uses, it learns."""
 
-    def __init__(self, files: httpx.BaseTransport, world: World) -> None:
+    def __init__(self, files: Carrier, world: World) -> None:
         self._worker = Worker(files, world)
         self._world = world
         self._threads = anyio.CapacityLimiter(MOST_AT_ONCE)

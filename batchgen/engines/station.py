@@ -18,7 +18,7 @@ from threading import Lock
 
 from batchgen import __version__
 from batchgen.disk import read_all, write_all
-from batchgen.downloads import open_http
+from batchgen.downloads import carrier
 from batchgen.engines.lease import Brought, Ended, Lease, News
 from batchgen.engines.worker import Worker
 from batchgen.errors import BatchgenError, Unavailable
@@ -74,7 +74,7 @@ class Station:
         if store:
             opened(store, self._folder / "videos", world)  # the extra is there
         self._disk = world.disk
-        self._worker = Worker(open_http(), world)
+        self._worker = Worker(carrier(), world)
         self._worker.received = self._count
         self._threads = ThreadPoolExecutor(slots, "fetch")
         self._leased: set[str] = set()

@@ -5,7 +5,6 @@ from pathlib import Path
 from posixpath import splitext
 from threading import Event as Flag
 
-import httpx
 from msgspec.structs import replace
 
 from batchgen import frames
@@ -14,6 +13,7 @@ from batchgen.downloads import fetch
 from batchgen.engines.lease import Brought, Lease
 from batchgen.events import SavedFile
 from batchgen.parts import on_disk
+from batchgen.sockets import Carrier
 from batchgen.stores import Store, opened
 from batchgen.world import World
 
@@ -26,7 +26,7 @@ class Worker:
     stay. `received` is told of every piece that comes, from the thread that fetches it.
     """
 
-    def __init__(self, files: httpx.BaseTransport, world: World) -> None:
+    def __init__(self, files: Carrier, world: World) -> None:
         self.stop = Flag()
         self.received: Callable[[int], None] = lambda _count: None
         self._files = files

@@ -21,6 +21,7 @@ import httpcore
 import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from batchgen.sockets import Question, Served
 from batchgen.world import Patience, World
 
 from .disk import Died, Image, SimulatedDisk, Twist, full
@@ -303,68 +304,72 @@ class Connection(httpcore.AsyncNetworkStream):
         del info
 
 
-class Files(httpx.BaseTransport):
+class Files:
     """Where the clips lie."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def ask(self, question: Question) -> Served:
         """A clip, part of one, or trouble."""
         self._machine.step()
         now = self._machine.provider.now()
-        if now > float(request.url.params.get("until", "0")):
-            return httpx.Response(403)
-        name = request.url.path.strip("/").removesuffix(".mp4")
+        if now > float(question.url.params.get("until", "0")):
+            return _Given(403)
+        name = question.url.path.strip("/").removesuffix(".mp4")
         data = clip_of(name)
-        headers = {"ETag": f'"{name}"', "Content-Length": str(len(data))}
+        headers = {"etag": f'"{name}"', "content-length": str(len(data))}
         match self._machine.swarm.first(DOWNLOADS):
             case "file-reset":
                 raise httpx.ReadError("reset")
             case "file-5xx":
-                return httpx.Response(503)
+                return _Given(503)
             case "file-short":
-                body = _Broken(data[: len(data) // 2])
-                return httpx.Response(200, headers=headers, stream=body)
+                return _Given(200, headers, data[: len(data) // 2], broken=True)
             case "file-page":
-                return httpx.Response(200, html="<html>")
+                return _Given(200, {"content-type": "text/html"}, b"<html>")
             case _:
                 pass
-        return _part(request.headers, data, headers)
+        return _part(question.headers, data, headers)
 
 
-class _Broken(httpx.SyncByteStream):
-    """A body that breaks off."""
+class _Given:
+    """An answer with its body, which may break off."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        data: bytes = b"",
+        *,
+        broken: bool = False,
+    ) -> None:
+        self.status = status
+        self.headers = headers or {}
         self._data = data
+        self._broken = broken
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._data
-        raise httpx.ReadError("the connection broke")
+    def read_into(self, view: memoryview) -> int:
+        """What is there of it."""
+        if self._broken and not self._data:
+            raise httpx.ReadError("the connection broke")
+        count = min(len(view), len(self._data))
+        view[:count], self._data = self._data[:count], self._data[count:]
+        return count
 
-
-class _Whole(httpx.SyncByteStream):
-    """A body."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._data
+    def close(self) -> None:
+        """Nothing to put away."""
 
 
-def _part(
-    asked: Mapping[str, str], data: bytes, headers: dict[str, str]
-) -> httpx.Response:
+def _part(asked: Mapping[str, str], data: bytes, headers: dict[str, str]) -> _Given:
     """The rest of a clip if that was asked for, else the whole."""
-    span = re.fullmatch(r"bytes=(\d+)-", asked.get("range", ""))
-    if span is None or asked.get("if-range") != headers["ETag"]:
-        return httpx.Response(200, headers=headers, stream=_Whole(data))
+    span = re.fullmatch(r"bytes=(\d+)-", asked.get("Range", ""))
+    if span is None or asked.get("If-Range") != headers["etag"]:
+        return _Given(200, headers, data)
     start = int(span[1])
-    headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-    headers["Content-Length"] = str(len(data) - start)
-    return httpx.Response(206, headers=headers, stream=_Whole(data[start:]))
+    headers["content-range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+    headers["content-length"] = str(len(data) - start)
+    return _Given(206, headers, data[start:])
 
 
 def _is_submission(head: bytes) -> bool:
