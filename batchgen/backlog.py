@@ -45,7 +45,7 @@ class Backlog:
         self._brought = 0
         self._paused = False
         self._is_open = False
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # while somebody waits for it
         self._outside: deque[anyio.Event] = deque()  # of those who wait with a clip
         self._door = anyio.Lock()
 
@@ -80,18 +80,23 @@ class Backlog:
 
     async def take(self) -> Download | None:
         """The next one, when one more may be under way; None at the end."""
-        while True:
-            free = len(self._under_way) < max(1, self._at_once())
-            if free and self._waiting:
-                born, _, step = heapq.heappop(self._waiting)
-                self._under_way[step.prediction] = born
-                self._note()
-                self._let_in()
-                self._wake()
-                return step
+        while (step := self.ready()) is None:
             if not self._waiting and not self._is_open:
                 return None
-            await self._changed.wait()
+            await self._change()
+        return step
+
+    def ready(self) -> Download | None:
+        """The next one, if there is one and one more may be under way just now."""
+        free = len(self._under_way) < max(1, self._at_once())
+        if not (free and self._waiting):
+            return None
+        born, _, step = heapq.heappop(self._waiting)
+        self._under_way[step.prediction] = born
+        self._note()
+        self._let_in()
+        self._wake()
+        return step
 
     def done(self, step: Download, *, brought: bool) -> None:
         """One that was taken has ended; it is here, or it was given up."""
@@ -113,7 +118,7 @@ class Backlog:
         async with self._door:  # one looks again and again, for all
             while self._is_late(rendering()):
                 with anyio.move_on_after(self._world.patience.retry):
-                    await self._changed.wait()
+                    await self._change()
 
     async def _wait_outside(self) -> None:
         turn = anyio.Event()
@@ -164,9 +169,15 @@ class Backlog:
         busy = bool(self._under_way)
         self._rate.note(anyio.current_time(), self.meter.total, busy=busy)
 
+    async def _change(self) -> None:
+        """Come back when anything has changed."""
+        self._changed = self._changed or anyio.Event()
+        await self._changed.wait()
+
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 def _span(seconds: float) -> str:

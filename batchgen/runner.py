@@ -431,8 +431,14 @@ class Runner:
                 await self._recorder.write(event)
 
     async def _fetch_all(self, fetching: TaskGroup) -> None:
+        """One more task for downloads whenever none of them takes what waits."""
         while (step := await self._backlog.take()) is not None:
-            fetching.start_soon(self._fetch_one, step)
+            fetching.start_soon(self._fetch_on, step)
+
+    async def _fetch_on(self, step: Download | None) -> None:
+        while step is not None:
+            await self._fetch_one(step)
+            step = self._backlog.ready()
 
     async def _fetch_one(self, step: Download) -> None:
         try:
