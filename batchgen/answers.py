@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any, NoReturn
 
@@ -233,6 +233,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(seconds, 1.0), _LONGEST_WAIT)
 
 
+@lru_cache(maxsize=256)  # answers of one second have one date
 def when(text: str) -> datetime | None:
     """A time from an HTTP header or a JSON field with up to nine decimals."""
     try:
@@ -252,9 +253,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
     try:
         if _depth(body) > _DEEPEST:
             return None
-        value = json.loads(
-            body, parse_constant=_no_constant, object_pairs_hook=_no_doubles
-        )
+        value = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -286,6 +285,10 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+# Made once: `json.loads` would make one for each answer.
+_JSON = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_doubles)
 
 
 def _message(envelope: Mapping[str, Any] | None) -> str:

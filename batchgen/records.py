@@ -20,6 +20,8 @@ FORMAT = 1
 MAX_LINE = 64 * 1024
 TAIL = 16
 TAIL_FORM = b',"c":"%08x"}'
+# Made once: `json.dumps` would make one for each line.
+_JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -50,8 +52,7 @@ def encode(record: Record) -> bytes:
 
 def seal(value: Mapping[str, Any]) -> bytes:
     """A line of these fields with its checksum."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    body = text[:-1].encode("ascii")
+    body = _JSON.encode(value)[:-1].encode("ascii")
     return body + TAIL_FORM % crc32(body) + b"\n"
 
 
