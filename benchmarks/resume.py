@@ -3,10 +3,10 @@
 python -m benchmarks.resume [--quick]
 
 A run of 250,000 clips in the middle of its night: half are done, half are rendering, so
-that its state file has 1,000,000 records. `batchgen status` shows it, and a runner
-opens it as far as its first question to the service. The peer reads the same lines of
-the state file with `json.loads`, and does nothing with them. CPU seconds of whole
-processes, which take turns.
+that its state file has 1,000,000 records, those of one clip as far apart as a night
+has them. `batchgen status` shows it, and a runner opens it as far as its first question
+to the service. The peer reads the same lines of the state file with `json.loads`, and
+does nothing with them. CPU seconds of whole processes, which take turns.
 """
 
 import json
@@ -42,6 +42,8 @@ PROMPT = (
 )
 KEY, NUMBER, COUNT = "a" * 32, "12345678", "1234567890"
 BODY = {"duration": 5, "sound": False, "prompt": PROMPT, "aspect_ratio": "9:16"}
+# How many clips were begun since, when a clip is accepted, completed and saved.
+ACCEPTED, COMPLETED, SAVED = 8, 1_000, 1_010
 STATUS = (sys.executable, "-m", "batchgen", "status", "night")
 RESUME = (
     sys.executable,
@@ -96,6 +98,16 @@ def moulds() -> list[bytes]:
     return [encode(Record(int(COUNT), stamp, event))[:-17] for event in events]
 
 
+def night(clips: int) -> Iterator[tuple[int, int]]:
+    """Clip and line of every record, in the order in which a runner writes them."""
+    for begun in range(clips + SAVED):
+        for step, late in enumerate((0, 0, ACCEPTED, COMPLETED, SAVED)):
+            clip = begun - late
+            # Every second one is still rendering when the night is looked at.
+            if 0 <= clip < clips and (clip % 2 or late <= ACCEPTED):
+                yield clip, step
+
+
 def write(folder: Path, clips: int) -> int:
     """The run's folder; how many records it has."""
     opened = SessionOpened(
@@ -107,16 +119,15 @@ def write(folder: Path, clips: int) -> int:
     folder.mkdir(parents=True)
     with (folder / NAME).open("wb") as stream:
         stream.write(encode(Record(1, "2026-11-22T22:00:00.000Z", opened)))
-        for clip in range(clips):
+        for clip, step in night(clips):
+            count += 1
             number = f"{clip:08d}"
             fields = {**BODY, "prompt": PROMPT.replace(NUMBER, number)}
             key = model.identity(fields)
-            for line in lines[: 5 if clip % 2 else 3]:
-                count += 1
-                body = line.replace(COUNT.encode(), b"%d" % count, 1)
-                body = body.replace(KEY.encode(), key.encode())
-                body = body.replace(NUMBER.encode(), number.encode())
-                stream.write(body + b',"c":"%08x"}\n' % crc32(body))
+            body = lines[step].replace(COUNT.encode(), b"%d" % count, 1)
+            body = body.replace(KEY.encode(), key.encode())
+            body = body.replace(NUMBER.encode(), number.encode())
+            stream.write(body + b',"c":"%08x"}\n' % crc32(body))
     task = Task(
         KEY, f"clip-{NUMBER}", model.id, BODY, 1, 2_100_000, 5,
         {"product": "mug", "locale": "de"}, f"clip-{NUMBER}.mp4",
