@@ -41,9 +41,10 @@ class Records(Sequence[Record]):
             JournalDamaged: see `replay.scan`.
         """
 
-        def both(page: Page) -> None:
-            self._note(page)
-            hear(page)
+        def both(pages: Sequence[Page]) -> None:
+            for page in pages:
+                self._note(page)
+            hear(pages)
 
         return scan(self._source, both)
 

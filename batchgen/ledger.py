@@ -4,8 +4,9 @@ All amounts are integer micro-dollars. An amount leaves the ledger only by an ev
 that says so; no clock releases money.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from itertools import repeat
 from typing import Any
 
 from batchgen.events import (
@@ -36,6 +37,7 @@ class Account(StrEnum):
     __hash__ = str.__hash__  # that of an Enum is slow
 
 
+_Key = str | tuple[str, int]
 _Entry = tuple[Account, Micros]
 _NOTHING: _Entry = (Account.SPENT, 0)
 _OF_STAGE = {
@@ -58,9 +60,11 @@ class Ledger:
         self.cap = cap
         self.session_cap: Micros | None = None
         self.begun: Micros = 0
-        self._of_start: set[tuple[str, int]] = set()
         self._totals = dict.fromkeys(Account, 0)
-        self._entries: dict[tuple[str, int], _Entry] = {}
+        # What the attempts of this start hold, None once that is released; what those
+        # of earlier ones hold.
+        self._of_start: dict[_Key, _Entry | None] = {}
+        self._earlier: dict[_Key, _Entry] = {}
         self._equal: dict[_Entry, _Entry] = {}
 
     @property
@@ -109,15 +113,15 @@ class Ledger:
 
     def is_of_this_start(self, task: str, attempt: int) -> bool:
         """Whether an attempt was begun by this start or by the crash it continues."""
-        return (task, attempt) in self._of_start
+        return _key(task, attempt) in self._of_start
 
     def account(self, task: str, attempt: int) -> _Entry | None:
         """Where the money of one attempt is; None if it was released."""
-        return self._entries.get((task, attempt))
+        return self._entry(_key(task, attempt))
 
     def cost(self, task: str, attempts: int) -> Micros:
         """What all attempts of a task count for."""
-        entries = [self._entries.get((task, n)) for n in range(1, attempts + 1)]
+        entries = [self.account(task, n) for n in range(1, attempts + 1)]
         return sum([entry[1] for entry in entries if entry is not None])
 
     def apply(self, event: Event) -> None:
@@ -126,40 +130,57 @@ class Ledger:
         if kind in _STEPS:
             _STEPS[kind](self, event)
 
-    def live(self, task: str, before: TaskState, after: TaskState) -> None:
-        """Take in what `lived` has made of a task's first attempt.
+    def live(
+        self,
+        tasks: Sequence[str],
+        befores: Sequence[TaskState],
+        afters: Sequence[TaskState],
+    ) -> None:
+        """Take in what `lived` has made of first attempts that are alike.
 
-        Its stage tells the account: nothing else has happened to it.
+        Their stage tells the account: nothing else has happened to them.
         """
-        for attempt in after.attempts:
-            key = (task, attempt.number)
-            if not before.attempts:
-                self._begin(key, _OF_STAGE[attempt.stage], attempt.reserve)
-            elif before.attempts[0].stage is not attempt.stage:
-                held = self._entries.get(key, _NOTHING)[1]
-                self._put(key, _OF_STAGE[attempt.stage], held)
+        if not afters[0].attempts:
+            return
+        account = _OF_STAGE[afters[0].attempts[0].stage]
+        if befores[0].attempts:
+            for task in tasks:
+                _, held = self._entry(task) or _NOTHING
+                self._put(task, account, held)
+            return
+        amounts = [one.attempts[0].reserve for one in afters]
+        self._totals[account] += sum(amounts)
+        self.begun += sum(amounts)
+        entries = map(self._one, repeat(account), amounts)
+        self._of_start.update(zip(tasks, entries, strict=True))
 
     def _open(self, event: SessionOpened) -> None:
         self.cap, self.session_cap = event.cap, event.session_cap
         if not event.continues:
-            self._of_start, self.begun = set(), 0
+            held = {key: entry for key, entry in self._of_start.items() if entry}
+            self._earlier |= held
+            self._of_start, self.begun = {}, 0
 
     def _start(self, event: AttemptStarted) -> None:
-        self._begin((event.task, event.attempt), Account.IN_FLIGHT, event.reserve)
-
-    def _begin(self, key: tuple[str, int], account: Account, amount: Micros) -> None:
         """Take in an attempt that this start has made and nobody knew before."""
-        self._of_start.add(key)
-        self._totals[account] += amount
-        self.begun += amount
+        self._totals[Account.IN_FLIGHT] += event.reserve
+        self.begun += event.reserve
+        key = _key(event.task, event.attempt)
+        self._of_start[key] = self._one(Account.IN_FLIGHT, event.reserve)
+
+    def _one(self, account: Account, amount: Micros) -> _Entry:
+        """One object for all entries that are equal, of which there are many."""
         entry = (account, amount)
-        self._entries[key] = self._equal.setdefault(entry, entry)
+        return self._equal.setdefault(entry, entry)
+
+    def _entry(self, key: _Key) -> _Entry | None:
+        return self._of_start.get(key) or self._earlier.get(key)
 
     def _accept(self, event: AttemptAccepted) -> None:
         self._move(event, Account.IN_FLIGHT)
 
     def _release(self, event: AttemptRefused | AttemptNotSent | AttemptAbsent) -> None:
-        self._drop((event.task, event.attempt))
+        self._drop(_key(event.task, event.attempt))
 
     def _doubt(self, event: AttemptUncertain) -> None:
         self._move(event, Account.UNCERTAIN)
@@ -176,9 +197,7 @@ class Ledger:
 
     def _billed(self, event: CostSettled) -> Account:
         """A charge that nothing was taken off is still to come back."""
-        account, amount = self._entries.get(
-            (event.task, event.attempt), (Account.SPENT, 0)
-        )
+        account, amount = self.account(event.task, event.attempt) or _NOTHING
         waits = account is Account.REFUNDABLE and event.amount >= amount
         return Account.REFUNDABLE if waits else Account.SPENT
 
@@ -192,26 +211,37 @@ class Ledger:
         account: Account,
         amount: Micros | None = None,
     ) -> None:
-        key = (event.task, event.attempt)
-        before = self._entries.get(key)
+        key = _key(event.task, event.attempt)
+        before = self._entry(key)
         held = before[1] if before else 0
         after = (account, held if amount is None else amount)
         if after != before:
             self._put(key, *after)
 
-    def _put(self, key: tuple[str, int], account: Account, amount: Micros) -> None:
+    def _put(self, key: _Key, account: Account, amount: Micros) -> None:
         """Put money into an account; what it was before is taken out of its own."""
-        before, held = self._entries.get(key, _NOTHING)
+        before, held = self._entry(key) or _NOTHING
         self._totals[before] -= held
         self._totals[account] += amount
-        self.begun += amount - held if key in self._of_start else 0
-        entry = (account, amount)  # one object for all that are equal, of which
-        self._entries[key] = self._equal.setdefault(entry, entry)  # there are many
+        if key in self._of_start:
+            self.begun += amount - held
+            self._of_start[key] = self._one(account, amount)
+        else:
+            self._earlier[key] = self._one(account, amount)
 
-    def _drop(self, key: tuple[str, int]) -> None:
-        account, amount = self._entries.pop(key, _NOTHING)
+    def _drop(self, key: _Key) -> None:
+        account, amount = self._entry(key) or _NOTHING
         self._totals[account] -= amount
-        self.begun -= amount if key in self._of_start else 0
+        if key in self._of_start:
+            self.begun -= amount
+            self._of_start[key] = None
+        else:
+            self._earlier.pop(key, None)
+
+
+def _key(task: str, attempt: int) -> _Key:
+    """One attempt; nearly all are first ones, and for those the task alone will do."""
+    return task if attempt == 1 else (task, attempt)
 
 
 # What each event does to the money; the others do nothing.

@@ -1,20 +1,25 @@
-"""Many events of one task, taken in at one step. Pure.
+"""Many events of many tasks, taken in at one step. Pure.
 
 Nearly all of a journal is one sort of life: planned, started, accepted, completed,
 saved, in a first attempt. The tables of `state` are its law as of any other life, and
-they are asked here as well; only the states in between are not made.
+they are asked here as well, once for all lives that are alike; only the states in
+between are not made.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from batchgen.events import (
     AttemptAccepted,
     AttemptStarted,
+    Event,
+    OfTask,
     OutputsSaved,
     PredictionCompleted,
-    TaskEvent,
     TaskPlanned,
 )
 from batchgen.state import ATTEMPT_MOVES, TRANSITIONS, Attempt, Stage, Status, TaskState
@@ -22,10 +27,8 @@ from batchgen.state import ATTEMPT_MOVES, TRANSITIONS, Attempt, Stage, Status, T
 USUAL = frozenset(
     {TaskPlanned, AttemptStarted, AttemptAccepted, PredictionCompleted, OutputsSaved}
 )
-"""Events that tell of their own task alone; a prediction if it `is_plain`.
-
-So one of them may change places with one of another task.
-"""
+"""Events that make a usual life; a prediction if it `is_plain`."""
+_WELL = USUAL - {TaskPlanned, PredictionCompleted}  # after these no trouble is left
 _FILES: tuple[list[str], ...] = (["url"], [])
 # The same tables by the type of the event.
 _MOVES: dict[type[object], dict[Status, Status]] = {
@@ -37,6 +40,12 @@ _STAGES: dict[type[object], dict[Stage | None, Stage]] = {
     for kind in USUAL
 }
 _STAGES[AttemptStarted] = {None: Stage.OPEN}  # there is no attempt before it
+_NUMBER = attrgetter("attempt")
+_NEW = TaskState()
+_FRESH = Attempt(1, 0)
+
+Life = Sequence[Any]
+"""Events of one task, in order."""
 
 
 def is_plain(event: PredictionCompleted) -> bool:
@@ -49,60 +58,128 @@ def is_plain(event: PredictionCompleted) -> bool:
     return [one.kind for one in event.outputs] in _FILES
 
 
-def lived(  # noqa: C901 - one loop, so that a life is one step
-    state: TaskState, events: Sequence[TaskEvent]
-) -> TaskState | None:
-    """The state after usual events, in order; None if each must be looked at alone.
+def grouped(events: Iterable[Event]) -> Iterator[tuple[bool, Sequence[Any]]]:
+    """The same events: usual lives of many tasks at once, or others one by one.
 
-    That is so where it is not all about a first attempt, or not allowed.
+    An event of a task may change places with one of another: neither looks at the
+    other's. So an unusual one needs before it only what its own task has. An event of
+    the run may look at every task; nothing passes it.
+
+    Yields:
+        Whether these are lives; else they are events.
     """
-    reserve, stage, prediction, saved = 0, None, "", False
-    if state.attempts:
-        one, *more = state.attempts
-        if more or one.window is not None or one.stray or one.taken:
-            return None
-        reserve, stage = one.reserve, one.stage
-        prediction, saved = one.prediction, one.saved
-    course = _course(state.status, stage, tuple(map(type, events)))
-    if course is None:
-        return None
-    status, stage = course
-    planned, trouble, files = state.planned, state.trouble, state.files
-    flagged, saved_by = state.flagged, state.saved_by
+    lives: defaultdict[str, list[Any]] = defaultdict(list)
     event: Any
     for event in events:
         kind: type[Any] = type(event)
-        if kind is TaskPlanned:
-            planned = event
-            continue
-        if event.attempt != 1:
-            return None  # of another, to which these tables do not apply
-        if kind is PredictionCompleted:
-            flagged = event.flagged
-            continue
-        trouble = None
-        if kind is AttemptStarted:
-            reserve = event.reserve
-        elif kind is AttemptAccepted:
-            prediction = event.prediction
+        if kind in USUAL and (kind is not PredictionCompleted or is_plain(event)):
+            lives[event.task].append(event)
+        elif isinstance(event, OfTask):
+            yield False, [*lives.pop(event.task, ()), event]
         else:
-            files, saved, saved_by = event.files, True, 1
-    if stage is None:
-        return TaskState(status, planned, (), trouble, files, flagged, saved_by)
-    made = (Attempt(1, reserve, stage, prediction, None, False, saved),)
-    return TaskState(status, planned, made, trouble, files, flagged, saved_by)
+            yield True, list(lives.values())
+            lives.clear()
+            yield False, [event]
+    yield True, list(lives.values())
+
+
+class Course(NamedTuple):
+    """Lives that begin alike and go on alike.
+
+    Attributes:
+        status: of every task before them.
+        stage: of its first attempt; None before there is one.
+        kinds: the types of the events, in order.
+        simple: no task has more than a first attempt to which nothing unusual happened.
+    """
+
+    status: Status
+    stage: Stage | None
+    kinds: tuple[type[Any], ...]
+    simple: bool = True
+
+
+def courses(
+    states: dict[str, TaskState], lives: Iterable[Life]
+) -> Iterator[tuple[Course, Sequence[TaskState], Sequence[Life]]]:
+    """Lives by their course, with the states that they begin with.
+
+    New tasks get their places among the states, in the order of the lives.
+    """
+    found: defaultdict[tuple[Any, ...], tuple[list[TaskState], list[Life]]]
+    found = defaultdict(lambda: ([], []))
+    for life in lives:
+        state, stage, simple = states.setdefault(life[0].task, _NEW), None, True
+        if state.attempts:
+            one, *more = state.attempts
+            stage = one.stage
+            simple = not (more or one.window or one.stray or one.taken)
+        befores, alike = found[state.status, stage, tuple(map(type, life)), simple]
+        befores.append(state)
+        alike.append(life)
+    for key, (befores, alike) in found.items():
+        yield Course(*key), befores, alike
+
+
+def lived(
+    course: Course, states: Sequence[TaskState], lives: Sequence[Life]
+) -> list[TaskState] | None:
+    """The states after lives of one course; None if each must be looked at alone.
+
+    That is so where it is not all about first attempts, or not allowed.
+    """
+    end = _end(course)
+    if end is None:
+        return None
+    status, stage = end
+    # The events by their type; of what was planned twice the last one wins.
+    told = dict(zip(course.kinds, zip(*lives, strict=True), strict=True))
+    for kind in told.keys() - {TaskPlanned}:
+        if set(map(_NUMBER, told[kind])) != {1}:
+            return None  # one of another attempt, to which these tables do not apply
+    return list(
+        map(
+            TaskState,
+            repeat(status),
+            told.get(TaskPlanned) or [one.planned for one in states],
+            repeat(()) if stage is None else _attempts(stage, states, told),
+            repeat(None) if told.keys() & _WELL else [one.trouble for one in states],
+            [one.files for one in told.get(OutputsSaved, states)],
+            [one.flagged for one in told.get(PredictionCompleted, states)],
+            repeat(1) if OutputsSaved in told else [one.saved_by for one in states],
+        )
+    )
+
+
+def _attempts(
+    stage: Stage,
+    states: Sequence[TaskState],
+    told: Mapping[type[Any], Sequence[Any]],
+) -> Iterator[tuple[Attempt]]:
+    """The only attempts of tasks after usual events."""
+    if AttemptStarted in told:
+        olds = [_FRESH] * len(states)
+    else:
+        olds = [one.attempts[0] for one in states]
+    made = map(
+        Attempt,
+        repeat(1),
+        [one.reserve for one in told.get(AttemptStarted, olds)],
+        repeat(stage),
+        [one.prediction for one in told.get(AttemptAccepted, olds)],
+        repeat(None),
+        repeat(False),
+        repeat(True) if OutputsSaved in told else [one.saved for one in olds],
+    )
+    return zip(made, strict=True)
 
 
 @lru_cache(maxsize=1000)
-def _course(
-    status: Status, stage: Stage | None, kinds: tuple[type[object], ...]
-) -> tuple[Status, Stage | None] | None:
-    """Where events of these types lead a task and its first attempt; None: nowhere.
-
-    A million lives have few courses, so the tables are asked once for each.
-    """
-    for kind in kinds:
-        if status not in _MOVES[kind]:
+def _end(course: Course) -> tuple[Status, Stage | None] | None:
+    """Where a course leads a task and its first attempt; None: it must not be."""
+    status, stage = course.status, course.stage
+    for kind in course.kinds:
+        if not course.simple or status not in _MOVES[kind]:
             return None
         status = _MOVES[kind][status]
         if kind is TaskPlanned:

@@ -1,13 +1,14 @@
 """What the bytes of a journal say: the verdict on every line, a page at a time. Pure.
 
 Whoever wants to know what happened hears it while the file is read, so that a file of
-any length is read in the room of one page.
+any length is read in the room of a few pages.
 """
 
 import gc
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from struct import pack
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
@@ -20,6 +21,7 @@ from batchgen.events import KNOWN, Event, parse, pick_lines, read_lines
 from batchgen.records import FORMAT, TAIL, TAIL_FORM, Record, checksum, parsed, seal
 
 _PAGE = 1 << 17  # bytes
+_STRETCH = 1 << 13  # events: clips take turns, and most of one's life stands in so many
 
 Source = Callable[[int, int], bytes]
 """At most so many bytes from an offset; none at the end."""
@@ -30,35 +32,50 @@ class _Head(Struct, frozen=True, gc=False):
 
     v: Literal[1]
     n: int
-    at: str
+    at: Any = ""  # it is for people; whoever edited a line may have left it out
 
 
 _HEADS = Decoder(_Head)
+_START = b'{"v":%d,"n":%%d,"t":"' % FORMAT  # of a line as `encode` writes it
 
 
 class Page(NamedTuple):
     """Records that stand together in a file.
 
-    `plain` lines are all records, each the one after the last, so that they can be
-    read again with `read_page`.
+    `others` are the records of a page that has more in it than those; any other is
+    `plain`, and can be read again with `read_page`.
     """
 
     offset: int
     length: int
-    heads: Sequence[_Head]
+    lines: Sequence[bytes]
     events: Sequence[Event]
-    plain: bool
+    others: Sequence[Record] | None = None
 
     @property
-    def records(self) -> list[Record]:
+    def plain(self) -> bool:
+        """Whether all its lines are records, each the one after the last."""
+        return self.others is None
+
+    @property
+    def records(self) -> Sequence[Record]:
         """The events with their numbers and times."""
-        return _joined(self.heads, self.events)
+        if self.others is not None:
+            return self.others
+        return _joined(self.lines, self.events)
+
+    def only(self, kind: type[Event]) -> list[Record]:
+        """The records of a kind, without a look at other lines."""
+        if self.others is not None:
+            return [one for one in self.others if type(one.event) is kind]
+        found = [event if type(event) is kind else None for event in self.events]
+        return _joined(self.lines, found)
 
 
-Hear = Callable[[Page], None]
+Hear = Callable[[Sequence[Page]], None]
 
 
-def nobody(_: Page) -> None:
+def nobody(_: Sequence[Page]) -> None:
     """Does not listen."""
 
 
@@ -92,13 +109,13 @@ def replay(data: bytes) -> Replay:
     found: list[Record] = []
     end = scan(
         lambda length, offset: data[offset : offset + length],
-        lambda page: found.extend(page.records),
+        lambda pages: found.extend(one for page in pages for one in page.records),
     )
     return Replay(end.last, end.keep, end.torn, end.unended, tuple(found))
 
 
 def scan(source: Source, hear: Hear) -> End:
-    """Read a whole journal; `hear` is told every page of it, in order.
+    """Read a whole journal; `hear` is told every page of it, in order, some at once.
 
     An unterminated or zeroed last line is a torn tail: a batch that was never
     acknowledged. Junk between two records is harmless for the same reason, and
@@ -111,7 +128,7 @@ def scan(source: Source, hear: Hear) -> End:
     """
     reader = _Reader(hear)
     rest = b""
-    with undisturbed():
+    with undisturbed(), reader.telling():
         # A line that does not end is looked at in ever larger pieces.
         while block := source(max(_PAGE, len(rest)), reader.offset + len(rest)):
             block = rest + block
@@ -133,15 +150,13 @@ def read_page(data: bytes, kinds: frozenset[type[Event]] | None = None) -> list[
         ValueError: it is another one.
     """
     events = read_lines(data) if kinds is None else pick_lines(data, kinds)
-    return _joined(_HEADS.decode_lines(data), events)
+    return _joined(data.split(b"\n")[:-1], events)
 
 
-def _joined(heads: Sequence[_Head], events: Sequence[Event | None]) -> list[Record]:
-    return [
-        Record(head.n, head.at, event)
-        for head, event in zip(heads, events, strict=True)
-        if event is not None
-    ]
+def _joined(lines: Sequence[bytes], events: Sequence[Event | None]) -> list[Record]:
+    pairs = zip(lines, events, strict=True)
+    heads = [(_HEADS.decode(line), event) for line, event in pairs if event is not None]
+    return [Record(head.n, str(head.at), event) for head, event in heads]
 
 
 class _Reader:
@@ -150,6 +165,8 @@ class _Reader:
     def __init__(self, hear: Hear) -> None:
         self.offset = 0
         self._hear = hear
+        self._pages: list[Page] = []  # that were not heard yet
+        self._events = 0  # of those
         self._lines = 0
         self._sums = array("I")
 
@@ -157,6 +174,25 @@ class _Reader:
     def last(self) -> int:
         """The highest number so far."""
         return len(self._sums)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """While lines are taken; whatever ends it, what was good is heard."""
+        try:
+            yield
+        finally:
+            self._tell()
+
+    def _tell(self) -> None:
+        pages, self._pages, self._events = self._pages, [], 0
+        if pages:
+            self._hear(pages)
+
+    def _keep(self, page: Page) -> None:
+        self._pages.append(page)
+        self._events += len(page.events)
+        if self._events >= _STRETCH:
+            self._tell()
 
     def take(self, block: bytes) -> None:
         """Take whole lines."""
@@ -182,30 +218,30 @@ class _Reader:
         tails = b"".join([line[-TAIL:] for line in lines])
         if tails != _tails(sums):
             return False
+        starts = map(_START.__mod__, count(self.last + 1))
+        if not all(map(bytes.startswith, lines, starts)):
+            return False
         try:
-            heads, events = _HEADS.decode_lines(block), read_lines(block)
+            events = read_lines(block)
         except ValueError:
             return False
-        first = self.last + 1
-        if [head.n for head in heads] != [*range(first, first + len(lines))]:
-            return False
         self._sums.extend(sums)
-        self._hear(Page(self.offset, len(block), heads, events, plain=True))
+        self._keep(Page(self.offset, len(block), lines, events))
         return True
 
     def _take_each(self, lines: list[bytes], length: int) -> None:
         """Take lines one by one; those before a damaged one are heard."""
-        heads: list[_Head] = []
-        events: list[Event] = []
+        records: list[Record] = []
         try:
             for number, line in enumerate(lines, self._lines + 1):
                 value = parsed(line)
                 n = 0 if value is None else self._number(value, line, number)
                 if value is not None and n and not str(value.get("t")).startswith("x-"):
-                    events.append(_event(value, number))
-                    heads.append(_Head(1, n, str(value.get("at", ""))))
+                    at = str(value.get("at", ""))
+                    records.append(Record(n, at, _event(value, number)))
         finally:
-            self._hear(Page(self.offset, length, heads, events, plain=False))
+            events = [one.event for one in records]
+            self._keep(Page(self.offset, length, lines, events, records))
 
     def _number(self, value: dict[str, Any], line: bytes, number: int) -> int:
         """The number of a line that parsed; 0 if it is a double."""

@@ -1,9 +1,9 @@
 """Where a whole run stands: the fold of all its events. Pure."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
-from typing import Any, assert_never, cast
+from itertools import chain, repeat
+from typing import Any, NoReturn, assert_never, cast
 
 from batchgen.errors import JournalError
 from batchgen.events import (
@@ -15,6 +15,7 @@ from batchgen.events import (
     Event,
     Imported,
     MediaUploaded,
+    OfTask,
     PredictionCompleted,
     PredictionFailed,
     Repaired,
@@ -28,7 +29,7 @@ from batchgen.events import (
     share,
 )
 from batchgen.ledger import Ledger
-from batchgen.lives import USUAL, is_plain, lived
+from batchgen.lives import Life, courses, grouped, lived
 from batchgen.money import Micros
 from batchgen.profile import MEDIA_CODES
 from batchgen.records import Record
@@ -62,7 +63,6 @@ class Tally:
         endpoint: where the run's predictions are; empty before the first session.
         unaudited: a person went on with a state file that may lack purchases, and
             nobody has looked for them in the account's history.
-        owned: predictions that belong to an attempt.
         widened: attempts under way while our clock was set, and by how many ms; their
             windows are so much wider at both ends.
         dearer: model -> the worst charge seen above its bound, and that bound.
@@ -81,7 +81,6 @@ class Tally:
         self.endpoint = ""
         self.unaudited = False
         self.closed: SessionClosed | None = None
-        self.owned: set[str] = set()
         self.widened: dict[tuple[str, int], int] = {}
         self.dearer: dict[str, tuple[Micros, Micros]] = {}
         self.wanted: frozenset[str] | None = None
@@ -90,6 +89,7 @@ class Tally:
         self.elements: dict[str, str] = {}
         self.makers: dict[str, str] = {}
         self.element_tasks: frozenset[str] = frozenset()
+        self._owned: set[str] | None = None  # once somebody has asked
         self._planned: TaskPlanned | None = None  # the last
         self._counts: Counter[str] | None = None  # once somebody has asked
 
@@ -109,56 +109,57 @@ class Tally:
                     raise JournalError(f"record {record.n}: {error}") from error
         return tally
 
-    def hear(self, page: Page) -> None:
-        """Take in a page of a journal while it is read.
+    def hear(self, pages: Sequence[Page]) -> None:
+        """Take in pages of a journal while it is read.
 
         Raises:
-            JournalError: it tells a story that cannot have happened.
+            JournalError: they tell a story that cannot have happened.
         """
-        lives: defaultdict[str, list[Any]] = defaultdict(list)
-        event: Any
-        usual = USUAL.issuperset(map(type, page.events))  # as nearly all pages are
-        for event in page.events:
-            if (usual or type(event) in USUAL) and (
-                type(event) is not PredictionCompleted or is_plain(event)
-            ):
-                lives[event.task].append(event)
-            else:
-                self._live(lives, page)
-                lives.clear()
-                self._tell(event, page)
-        self._live(lives, page)
+        events = [event for page in pages for event in page.events]
+        wrong: dict[int, JournalError] = {}  # by the identity of the event
+        placed = False
+        for are_lives, group in grouped(events):
+            if not (are_lives or placed):  # it may come before its turn
+                for one in events:
+                    if isinstance(one, OfTask):
+                        self.states.setdefault(one.task, _NEW)
+                placed = True
+            for event in self._live(group) if are_lives else group:
+                try:
+                    self.apply(event)
+                except JournalError as error:
+                    wrong[id(event)] = error
+        if wrong:
+            _refuse_first(wrong, pages)
 
-    def _live(self, lives: Mapping[str, Sequence[TaskEvent]], page: Page) -> None:
-        """Take in usual events by task, each task's at one step if that can be."""
-        for task, events in lives.items():
-            before = self.states.get(task, _NEW)
-            after = lived(before, events)
-            if after is None:
-                for event in events:
-                    self._tell(event, page)
+    def _live(self, lives: Sequence[Life]) -> Iterator[TaskEvent]:
+        """Take in usual lives, all that are alike at one step; the events left over."""
+        for course, befores, alike in courses(self.states, lives):
+            afters = lived(course, befores, alike)
+            if afters is None:
+                yield from chain.from_iterable(alike)
                 continue
-            self.states[task] = after
-            planned = after.planned
-            if planned is not None and planned is not before.planned:
+            tasks = [life[0].task for life in alike]
+            self.states.update(zip(tasks, afters, strict=True))
+            self.ledger.live(tasks, befores, afters)
+            if TaskPlanned in course.kinds:
+                self._share(afters)
+            if AttemptStarted in course.kinds:
+                self.unaudited = False  # nothing is bought before the audit
+            if self._owned is not None:
+                self._owned.update(_predictions(afters))
+            if self._counts is not None:
+                for task, before, after in zip(tasks, befores, afters, strict=True):
+                    self._recount(self._counts, task, before, after)
+
+    def _share(self, states: Iterable[TaskState]) -> None:
+        """Keep once what tasks that were planned one after the other have alike."""
+        for state in states:
+            planned = state.planned
+            if planned is not None:
                 if self._planned is not None:
                     share(planned, self._planned)
                 self._planned = planned
-            for attempt in after.attempts:
-                if not before.attempts:
-                    self.unaudited = False  # nothing is bought before the audit
-                if attempt.prediction:
-                    self.owned.add(attempt.prediction)
-            self.ledger.live(task, before, after)
-            if self._counts is not None:
-                self._recount(self._counts, task, before, after)
-
-    def _tell(self, event: Event, page: Page) -> None:
-        try:
-            self.apply(event)
-        except JournalError as error:
-            number = next(one.n for one in page.records if one.event is event)
-            raise JournalError(f"record {number}: {error}") from error
 
     def apply(self, event: Event) -> None:
         """Take one event in; a JournalError leaves everything as it was."""
@@ -206,7 +207,8 @@ class Tally:
         self.unaudited = False  # nothing is bought before the audit
 
     def _own(self, _: TaskState, event: AttemptAccepted) -> None:
-        self.owned.add(event.prediction)
+        if self._owned is not None:
+            self._owned.add(event.prediction)
 
     def _complete(self, _: TaskState, event: PredictionCompleted) -> None:
         self._know(event.task, element_id(event.outputs))
@@ -256,6 +258,13 @@ class Tally:
 
     def _word(self, task: str) -> str:
         return word(self.states.get(task, _NEW))
+
+    @property
+    def owned(self) -> set[str]:
+        """Predictions that belong to an attempt."""
+        if self._owned is None:
+            self._owned = set(_predictions(self.states.values()))
+        return self._owned
 
     @property
     def counts(self) -> dict[str, int]:
@@ -311,6 +320,21 @@ class Tally:
             known = self.wanted is not None or before != _NEW
             counts[word(before)] -= known
             counts[word(after)] += 1
+
+
+def _predictions(states: Iterable[TaskState]) -> Iterator[str]:
+    for state in states:
+        for attempt in state.attempts:
+            if attempt.prediction:
+                yield attempt.prediction
+
+
+def _refuse_first(wrong: Mapping[int, JournalError], pages: Iterable[Page]) -> NoReturn:
+    """Raise what was wrong first, whichever task was looked at first."""
+    records = (one for page in pages for one in page.records)
+    first = next(one for one in records if id(one.event) in wrong)
+    error = wrong[id(first.event)]
+    raise JournalError(f"record {first.n}: {error}") from error
 
 
 # What the event of a task changes beside the task's state; most change nothing.

@@ -1,12 +1,15 @@
-"""A page of a journal taken in at once comes to what its events come to one by one."""
+"""Pages of a journal taken in at once come to what their events come to one by one."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgen.errors import JournalError
+from batchgen.errors import JournalDamaged, JournalError
 from batchgen.events import (
     AttemptAbsent,
     AttemptAccepted,
@@ -30,7 +33,7 @@ from batchgen.events import (
     Window,
 )
 from batchgen.records import Record, encode
-from batchgen.replay import replay, scan
+from batchgen.replay import Page, replay, scan
 from batchgen.tally import Tally
 
 TASKS = ("a" * 32, "b" * 32, "c" * 32)
@@ -87,6 +90,29 @@ def wishes(draw: st.DrawFn) -> Event:
     return draw(st.sampled_from((unusual if rare else usual)(task, attempt, money)))
 
 
+@st.composite
+def nights(draw: st.DrawFn) -> list[Event]:
+    """Many clips, each of which nearly always goes on as it should."""
+    steps = dict.fromkeys((f"{number:032x}" for number in range(8)), 0)
+    told = []
+    for task in draw(st.lists(st.sampled_from(list(steps)), max_size=80)):
+        if draw(st.integers(0, 14)) == 0:
+            attempt = max(1, -(-steps[task] // 5))
+            told.append(draw(st.sampled_from(unusual(task, attempt, steps[task]))))
+            continue
+        told.append(usual(task, steps[task] // 5 + 1, 100)[steps[task] % 5])
+        steps[task] += 1
+    return told
+
+
+@st.composite
+def impossible(draw: st.DrawFn) -> Event:
+    """Of a clip of a night, at a time when it can hardly be."""
+    task = f"{draw(st.integers(0, 7)):032x}"
+    events = usual(task, draw(st.integers(1, 2)), 100)[1:]
+    return draw(st.sampled_from([*events, *unusual(task, 1, 100)]))
+
+
 def story(wanted: list[Event]) -> list[Event]:
     """Those of them that may happen, in order."""
     tally, told = Tally(), []
@@ -110,30 +136,84 @@ def one_by_one(events: list[Event]) -> Tally:
     return tally
 
 
-def by_pages(data: bytes, sizes: int, *, asked: bool = False) -> Tally:
-    """Heard in pages that are about so long."""
+def by_pages(
+    data: bytes, sizes: int, *, at_once: int = 1, asked: bool = False
+) -> Tally:
+    """Heard in pages that are about so long, and so many of them at once."""
     tally = Tally()
-    assert not asked or tally.counts["done"] == 0
-    scan(lambda length, offset: data[offset : offset + min(length, sizes)], tally.hear)
+    assert not asked or (tally.counts["done"], tally.owned) == (0, set())
+    pages: list[Page] = []
+    scan(
+        lambda length, offset: data[offset : offset + min(length, sizes)], pages.extend
+    )
+    for first in range(0, len(pages), at_once):
+        tally.hear(pages[first : first + at_once])
     return tally
 
 
 def all_of(tally: Tally) -> dict[str, object]:
     found = {**vars(tally), **vars(tally.ledger)}
-    for name in ("ledger", "_counts", "_equal", "_planned"):  # the last spare work
-        del found[name]
-    return {**found, "order": list(tally.states), "counts": tally.counts}
+    for name in ("ledger", "_counts", "_owned", "_equal", "_planned"):
+        del found[name]  # they spare work
+    return {
+        **found,
+        "order": list(tally.states),
+        "counts": tally.counts,
+        "owned": tally.owned,
+    }
+
+
+SIZES = st.sampled_from((300, 2_000, 1 << 17))
+AT_ONCE = st.sampled_from((1, 2, 7, 1_000))
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(wishes(), max_size=60), st.sampled_from((300, 2_000, 1 << 17)))
+@given(st.lists(wishes(), max_size=60) | nights(), SIZES, AT_ONCE)
 def test_pages_come_to_what_their_events_come_to(
-    wanted: list[Event], sizes: int
+    wanted: list[Event], sizes: int, at_once: int
 ) -> None:
     told = story(wanted)
-    expected = all_of(one_by_one(told))
-    assert all_of(by_pages(journal(told), sizes)) == expected
-    assert all_of(by_pages(journal(told), sizes, asked=True)) == expected
+    data, expected = journal(told), all_of(one_by_one(told))
+    assert all_of(by_pages(data, sizes, at_once=at_once)) == expected
+    assert all_of(by_pages(data, sizes, at_once=at_once, asked=True)) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    nights(),
+    st.lists(wishes() | impossible(), max_size=3),
+    SIZES,
+    AT_ONCE,
+    st.randoms(),
+)
+def test_what_cannot_have_happened_is_refused_at_the_record_where_it_stands(
+    wanted: list[Event], odd: list[Event], sizes: int, at_once: int, chance: Random
+) -> None:
+    told = story(wanted)
+    for event in odd:
+        told.insert(chance.randint(0, len(told)), event)
+    data = journal(told)
+    expected = refusal(lambda: Tally.of(replay(data).records))
+    assert refusal(lambda: by_pages(data, sizes, at_once=at_once)) == expected
+
+
+def refusal(fold: Callable[[], Tally]) -> str:
+    try:
+        fold()
+    except JournalError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("end", ["", "torn", "{}", '{"c":1}\n'])
+def test_all_that_is_sound_is_heard_however_the_file_ends(end: str) -> None:
+    lives = [usual(f"{number:032x}", 1, 100) for number in range(3_000)]
+    told = [event for step in zip(*lives, strict=True) for event in step]
+    data, tally = journal(told) + end.encode(), Tally()
+    told_of = pytest.raises(JournalDamaged) if end.endswith("\n") else nullcontext()
+    with told_of:
+        scan(lambda length, offset: data[offset : offset + length], tally.hear)
+    assert all_of(tally) == all_of(one_by_one(told))
 
 
 @pytest.mark.parametrize("cut", range(1, 6))

@@ -207,10 +207,10 @@ class _Bought:
     def __init__(self) -> None:
         self.at: dict[str, str] = {}
 
-    def hear(self, page: Page) -> None:
-        for head, event in zip(page.heads, page.events, strict=True):
-            if type(event) is AttemptAccepted:
-                self.at[event.task] = head.at
+    def hear(self, pages: Sequence[Page]) -> None:
+        for page in pages:
+            for record in page.only(AttemptAccepted):
+                self.at[cast("AttemptAccepted", record.event).task] = record.at
 
 
 def _expiry(bought: str) -> str:
@@ -227,9 +227,9 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
 def _summary(folder: Path, hear: Hear) -> tuple[report.Summary, list[Task], Tally]:
     tally = Tally()
 
-    def both(page: Page) -> None:
-        tally.hear(page)
-        hear(page)
+    def both(pages: Sequence[Page]) -> None:
+        tally.hear(pages)
+        hear(pages)
 
     records = journal.read(folder, _warn, both)
     tasks = list(ordered(folder, tally)) or list(report.known(tally))
