@@ -64,13 +64,6 @@ class Page(NamedTuple):
             return self.others
         return _joined(self.lines, self.events)
 
-    def only(self, kind: type[Event]) -> list[Record]:
-        """The records of a kind, without a look at other lines."""
-        if self.others is not None:
-            return [one for one in self.others if type(one.event) is kind]
-        found = [event if type(event) is kind else None for event in self.events]
-        return _joined(self.lines, found)
-
 
 Hear = Callable[[Sequence[Page]], None]
 

@@ -210,7 +210,7 @@ def test_the_counts_of_a_run_are_of_clips(tmp_path: Path) -> None:
     assert tally.everything["pending"] == 6
     tasks: list[Task] = list(order.tasks())
     document = report.summarise(
-        "m", tasks, tally, exit=0, reason="done",
+        "m", report.Listed(tasks), tally, exit=0, reason="done",
         started_at="2026-11-22T00:00:00Z", wall_s=1, files={},
     )  # fmt: skip
     assert document["counts"]["total"] == 4

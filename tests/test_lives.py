@@ -96,8 +96,10 @@ def nights(draw: st.DrawFn) -> list[Event]:
     steps = dict.fromkeys((f"{number:032x}" for number in range(8)), 0)
     told = []
     for task in draw(st.lists(st.sampled_from(list(steps)), max_size=80)):
-        if draw(st.integers(0, 14)) == 0:
-            attempt = max(1, -(-steps[task] // 5))
+        attempt = max(1, -(-steps[task] // 5))
+        if steps[task] % 5 == 2 and draw(st.integers(0, 3)) == 0:
+            told.append(unusual(task, attempt, 100)[0])  # a doubt, and an answer later
+        elif draw(st.integers(0, 14)) == 0:
             told.append(draw(st.sampled_from(unusual(task, attempt, steps[task]))))
             continue
         told.append(usual(task, steps[task] // 5 + 1, 100)[steps[task] % 5])

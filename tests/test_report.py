@@ -148,7 +148,7 @@ def summary(tasks: Sequence[Task], tally: Tally, *stops: str) -> Summary:
     ending = report.exit_code(tally.counts, *stops, signal=2)
     return report.summarise(
         "spring-launch",
-        tasks,
+        report.Listed(tasks),
         tally,
         exit=ending.exit,
         reason=ending.reason,

@@ -122,7 +122,7 @@ def book(
     tally.want(one.id for one in tasks)
     summary = report.summarise(
         run,
-        tasks,
+        report.Listed(tasks),
         tally,
         exit=0,
         reason="done",

@@ -7,6 +7,7 @@ and then that is all there is to look at.
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,16 +30,26 @@ _NONE: dict[str, str] = {}
 _LINES: Decoder[Any] = Decoder()
 
 
-def ordered(folder: Path, tally: Tally) -> Iterator[Task]:
-    """The expansion last run, in order; nothing where it was not written down."""
+def ordered(
+    folder: Path, tally: Tally, only: Collection[int] | None = None
+) -> Iterator[Task]:
+    """The expansion last run, in order; nothing where it was not written down.
+
+    With `only` no other lines than these, which count from 0.
+    """
     try:
         stream = (folder / NAME).open("rb")
     except OSError:
         return
     reader = _Reader(tally)
+    numbers = count()
     with stream:
         for page in _pages(stream):
-            for line in _LINES.decode_lines(page):
+            text = page
+            if only is not None:
+                lines = zip(page.splitlines(keepends=True), numbers, strict=False)
+                text = b"".join(line for line, number in lines if number in only)
+            for line in _LINES.decode_lines(text):
                 task = reader.as_it_stands(line) or reader.made(line)
                 if task is not None:
                     yield task

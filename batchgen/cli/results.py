@@ -67,7 +67,7 @@ def leave(
     }
     document = report.summarise(
         folder.name,
-        tasks,
+        report.Listed(tasks),
         tally,
         exit=ending.exit,
         reason=ending.reason,

@@ -33,6 +33,7 @@ from batchgen.cli.doctor import (
     direct_downloads,
     unused_proxy,
 )
+from batchgen.cli.identities import written
 from batchgen.cli.order import (
     Flags,
     Order,
@@ -41,7 +42,7 @@ from batchgen.cli.order import (
     policy_of,
     session_cap_of,
 )
-from batchgen.cli.plan import limits_of, lines, reads_of
+from batchgen.cli.plan import limits_of, reads_of
 from batchgen.cli.session import (
     Account,
     Session,
@@ -316,8 +317,8 @@ class _Run:
                     self._world,
                     store=self._store,
                 )
-                text = "".join(f"{line}\n" for line in lines(self._order))
-                results.publish(self._order.folder / "tasks.jsonl", text)
+                for name, text in written(self._order.tasks(whole=True)).items():
+                    results.publish(self._order.folder / name, text)
                 shard = self._order.flags.shard
                 results.leave_places(self._order.folder, shard, self._order.places)
                 wishes, folder = self._wishes, self._order.folder

@@ -16,12 +16,11 @@ from msgspec import json
 from batchgen import journal, report
 from batchgen.cli import settings, split
 from batchgen.cli.colour import say
+from batchgen.cli.identities import Ordered
 from batchgen.cli.order import sheet
-from batchgen.cli.ordered import ordered
 from batchgen.errors import UsageError
 from batchgen.events import AttemptAccepted, SessionClosed, SessionOpened
 from batchgen.history import only
-from batchgen.models import catalog
 from batchgen.profile import WAVESPEED
 from batchgen.records import Record
 from batchgen.replay import Hear, Page, nobody, undisturbed
@@ -96,7 +95,7 @@ def _joined_json(folders: Sequence[Path], found: Sequence[report.Status]) -> str
 
 
 def _all(outputs: Path, *, as_json: bool) -> int:
-    found = [summary(folder)[0] for folder in runs(outputs)]
+    found = [_summary(folder)[0] for folder in runs(outputs)]
     if as_json:
         click.echo(report.to_json(report.runs(found)))
     elif found:
@@ -117,15 +116,17 @@ def _text(folder: Path, select: Sequence[str], *, listed: bool) -> str:
 def _whole(folder: Path, select: Sequence[str]) -> report.Status:
     """The run with the selected tasks; the counts are those of the whole run."""
     with undisturbed():
-        bought = _Bought()
-        document, tasks, tally = _summary(folder, bought.hear)
+        document, order, tally, records = _summary(folder, whole=True)
+        tasks = order.tasks
         if select:
             meant, states = selector(select, sheet), tally.states
             tasks = [one for one in tasks if meant(one, word(states.get(one.id, _NEW)))]
+        bought = {
+            cast("AttemptAccepted", one.event).task: one.at
+            for one in only(records, AttemptAccepted)
+        }
         expiries = {
-            task: _expiry(bought.at[task])
-            for task in tally.in_flight()
-            if task in bought.at
+            task: _expiry(bought[task]) for task in tally.in_flight() if task in bought
         }
         return report.status(document, tasks, tally, expiries)
 
@@ -134,28 +135,27 @@ def _standing(folder: Path) -> report.Standing:
     """What the text on a run says; only the tasks that it names have a row."""
     with undisturbed():
         bought = _Bought()
-        document, tasks, tally = _summary(folder, bought.hear)
+        document, order, tally, records = _summary(folder, bought.hear)
         counts = tally.everything
         ordered, states = tally.wanted or frozenset(), tally.states
         first = min(
             (
-                bought.at[task]
+                bought.place[task]
                 for task in tally.in_flight()
-                if task in ordered and task in bought.at and _is_paid(states[task])
+                if task in ordered and task in bought.place and _is_paid(states[task])
             ),
             default=None,
         )
-        unknown = counts["uncertain"] > 0
-        doubtful = [
+        doubtful = frozenset(
             task
-            for task in (tasks if unknown else ())
-            if states.get(task.id, _NEW).status is Status.UNCERTAIN
-        ]
+            for task in (order.ids if counts["uncertain"] else ())
+            if states.get(task, _NEW).status is Status.UNCERTAIN
+        )
         return report.Standing(
             document,
             counts["rendering"] + counts["downloading"],
-            _expiry(first) if first else "",
-            report.status(document, doubtful, tally)["tasks"],
+            "" if first is None else _expiry(records[first].at),
+            report.status(document, order.some(doubtful), tally)["tasks"],
         )
 
 
@@ -202,15 +202,18 @@ def _busy(folder: Path) -> bool:
 
 
 class _Bought:
-    """When each task was accepted last, heard while the journal is read."""
+    """Which record accepted each task last, heard while the journal is read."""
 
     def __init__(self) -> None:
-        self.at: dict[str, str] = {}
+        self.place: dict[str, int] = {}
+        self._heard = 0
 
     def hear(self, pages: Sequence[Page]) -> None:
         for page in pages:
-            for record in page.only(AttemptAccepted):
-                self.at[cast("AttemptAccepted", record.event).task] = record.at
+            for place, event in enumerate(page.events, self._heard):
+                if type(event) is AttemptAccepted:
+                    self.place[event.task] = place
+            self._heard += len(page.events)
 
 
 def _expiry(bought: str) -> str:
@@ -221,10 +224,13 @@ def _expiry(bought: str) -> str:
 
 def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
     """What a run's journal says, over the tasks that were last ordered."""
-    return _summary(folder, nobody)
+    document, order, tally, _ = _summary(folder, whole=True)
+    return document, order.tasks, tally
 
 
-def _summary(folder: Path, hear: Hear) -> tuple[report.Summary, list[Task], Tally]:
+def _summary(
+    folder: Path, hear: Hear = nobody, *, whole: bool = False
+) -> tuple[report.Summary, Ordered, Tally, Sequence[Record]]:
     tally = Tally()
 
     def both(pages: Sequence[Page]) -> None:
@@ -232,16 +238,14 @@ def _summary(folder: Path, hear: Hear) -> tuple[report.Summary, list[Task], Tall
         hear(pages)
 
     records = journal.read(folder, _warn, both)
-    tasks = list(ordered(folder, tally)) or list(report.known(tally))
-    makers = {model.id for model in catalog() if model.kind == "elements"}
-    elements = [task.id for task in tasks if task.model in makers]
-    tally.want((task.id for task in tasks), elements)
+    order = Ordered(folder, tally, whole=whole)
+    tally.want(order.ids, order.elements)
     ending = report.exit_code(tally.everything)
     closed = tally.closed
     opened, last = _session(records)
     document = report.summarise(
         folder.name,
-        tasks,
+        order,
         tally,
         exit=closed.exit if closed else ending.exit,
         reason=closed.reason if closed else ending.reason,
@@ -249,7 +253,7 @@ def _summary(folder: Path, hear: Hear) -> tuple[report.Summary, list[Task], Tall
         wall_s=_seconds(opened, last),
         files={"videos": str(folder / "videos"), "state": str(folder / journal.NAME)},
     )
-    return {**document, **_origin(folder)}, tasks, tally
+    return {**document, **_origin(folder)}, order, tally, records
 
 
 def _origin(folder: Path) -> report.Summary:

@@ -13,6 +13,7 @@ from batchgen.report.standing import (
 )
 from batchgen.report.summary import (
     Failure,
+    Listed,
     Row,
     Runs,
     Status,
@@ -32,6 +33,7 @@ __all__ = [
     "Failure",
     "Level",
     "Line",
+    "Listed",
     "Narrator",
     "Part",
     "Row",

@@ -6,18 +6,26 @@ never becomes 52.080000001.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from decimal import Decimal
-from typing import NotRequired, TypedDict
+from typing import NotRequired, Protocol, TypedDict
+
+from msgspec import Struct
 
 from batchgen import locations
 from batchgen.money import Micros, plain, usd
 from batchgen.plan import as_bought
 from batchgen.state import Stage, TaskState, word
+from batchgen.state import Status as Stand
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 
-GIVEN_UP = frozenset({"failed", "rejected", "lost"})
 _NEW = TaskState()
 _FREE = (Stage.REFUSED, Stage.NOT_SENT, Stage.ABSENT)
 
@@ -105,9 +113,35 @@ class Runs(TypedDict):
     shards_not_here: NotRequired[list[str]]
 
 
+class Order(Protocol):
+    """What was ordered, in input order; only of what was given up more is asked."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Of all tasks."""
+
+    def some(self, ids: Collection[str]) -> Iterable[Task]:
+        """The tasks of some ids."""
+
+
+class Listed(Struct, frozen=True):
+    """An order of which every task is at hand."""
+
+    tasks: Sequence[Task]
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Of all tasks."""
+        return [task.id for task in self.tasks]
+
+    def some(self, ids: Collection[str]) -> Iterable[Task]:
+        """The tasks of some ids."""
+        return [task for task in self.tasks if task.id in ids]
+
+
 def summarise(
     run: str,
-    tasks: Sequence[Task],
+    order: Order,
     tally: Tally,
     *,
     exit: int,  # noqa: A002 - the word of the document
@@ -116,12 +150,17 @@ def summarise(
     wall_s: float,
     files: Mapping[str, str],
 ) -> Summary:
-    """Where a run stands; `tasks` in input order, amounts exact."""
-    ledger = tally.ledger
-    words = [word(tally.states.get(task.id, _NEW)) for task in tasks]
-    named = list(zip(words, tasks, strict=True))
+    """Where a run stands, amounts exact."""
+    ledger, ids = tally.ledger, order.ids
+    states = [tally.states.get(task, _NEW) for task in ids]
+    done = [one for one in states if one.status is Stand.DONE]
+    lost = [
+        task
+        for task, one in zip(ids, states, strict=True)
+        if one.status is Stand.FAILED
+    ]
     of_elements = tally.element_tasks
-    made = [name for name, task in named if of_elements and task.id in of_elements]
+    made = [task for task in ids if task in of_elements] if of_elements else []
     found: Summary = {
         "schema": "batchgen.summary/1",
         "run": run,
@@ -132,18 +171,17 @@ def summarise(
         "committed_usd": _usd(ledger.committed),
         "budget_usd": None if ledger.cap is None else _usd(ledger.cap),
         "refund_expected_usd": _usd(ledger.refundable),
-        "seconds_of_video": sum(task.seconds for name, task in named if name == "done"),
+        "seconds_of_video": sum(one.planned.seconds for one in done if one.planned),
         "started_at": started_at,
         "wall_s": round(wall_s),
         "files": dict(files),
         "failed": [
-            _failure(task, _state(tally, task))
-            for name, task in named
-            if name in GIVEN_UP
+            _failure(task, _state(tally, task)) for task in order.some(frozenset(lost))
         ],
     }
     if made:
-        found["elements"] = {"total": len(made), "done": made.count("done")}
+        ready = [task for task in made if word(tally.states.get(task, _NEW)) == "done"]
+        found["elements"] = {"total": len(made), "done": len(ready)}
     return found
 
 
