@@ -127,6 +127,9 @@ def test_a_run_leaves_a_folder_that_explains_itself(story: Story) -> None:
     sidecar = json.loads(clips[0].with_suffix(".json").read_text("utf-8"))
     assert sidecar["request"]["prompt"] == "tidy boat 0"
     assert len((folder / "tasks.jsonl").read_text("utf-8").splitlines()) == 2
+    left = json.loads((folder / ".tasks.ids").read_text("utf-8"))
+    assert left["size"] == (folder / "tasks.jsonl").stat().st_size
+    assert len(left["ids"]) == 2
     assert "done 2/2" in (folder / "run.log").read_text("utf-8")
 
 

@@ -198,21 +198,21 @@ MUTATIONS = (
         "a doubt releases its reserve",
         "ledger.py",
         "        self._move(event, Account.UNCERTAIN)\n",
-        "        self._drop((event.task, event.attempt))\n",
+        "        self._release(event)\n",
         LEDGER,
     ),
     Mutation(
         "acceptance releases",
         "ledger.py",
         "        self._move(event, Account.IN_FLIGHT)\n",
-        "        self._drop((event.task, event.attempt))\n",
+        "        self._release(event)\n",
         LEDGER,
     ),
     Mutation(
         "failure releases",
         "ledger.py",
         "self._move(event, Account.REFUNDABLE if comes_back else Account.SPENT)",
-        "self._drop((event.task, event.attempt))",
+        "self._release(event)",
         LEDGER,
     ),
     Mutation(
@@ -300,6 +300,13 @@ MUTATIONS = (
         "first = next(one for one in records if id(one.event) in wrong)",
         "*_, first = (one for one in records if id(one.event) in wrong)",
         LIVES,
+    ),
+    Mutation(
+        "an order is counted by the list of another",
+        "cli/identities.py",
+        "(left.size, left.crc32) == (size, summed)",
+        "left.size >= 0",
+        "tests/test_identities.py",
     ),
     Mutation(
         "the end of a journal is not heard",
