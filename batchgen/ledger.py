@@ -140,10 +140,11 @@ class Ledger:
 
         Their stage tells the account: nothing else has happened to them.
         """
-        if not afters[0].attempts:
+        was, now = befores[0].latest, afters[0].latest
+        if now is None or (was is not None and was.stage is now.stage):
             return
-        account = _OF_STAGE[afters[0].attempts[0].stage]
-        if befores[0].attempts:
+        account = _OF_STAGE[now.stage]
+        if was is not None:
             for task in tasks:
                 _, held = self._entry(task) or _NOTHING
                 self._put(task, account, held)

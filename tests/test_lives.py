@@ -199,6 +199,17 @@ def test_what_cannot_have_happened_is_refused_at_the_record_where_it_stands(
     assert refusal(lambda: by_pages(data, sizes, at_once=at_once)) == expected
 
 
+@pytest.mark.parametrize("cut", range(6))
+def test_a_life_goes_on_after_anything_unusual_as_it_does_one_by_one(cut: int) -> None:
+    life = usual(TASKS[0], 1, 100)
+    for event in unusual(TASKS[0], 1, 100):
+        rest = [life[0], *life[cut:], *usual(TASKS[0], 2, 90)]
+        told = story([*life[:cut], event, *rest])
+        for sizes, at_once in ((200, 1), (200, 2), (200, 3), (1 << 17, 1)):
+            found = by_pages(journal(told), sizes, at_once=at_once)
+            assert all_of(found) == all_of(one_by_one(told))
+
+
 def refusal(fold: Callable[[], Tally]) -> str:
     try:
         fold()
