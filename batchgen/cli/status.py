@@ -1,5 +1,6 @@
 """`batchgen status`: where a run stands, or all of them. Only reads."""
 
+import gc
 import os
 import platform
 import sys
@@ -34,6 +35,10 @@ from batchgen.world import iso
 _NEW = TaskState()
 _PAID = frozenset({Status.SUBMITTING, Status.RENDERING, Status.DOWNLOADING})
 _LOOK_AGAIN = 1.0  # seconds
+# What the last look was made from. Nobody needs it any more; but to give it back piece
+# by piece, or to search it for circles, takes a tenth of a look, and as a rule the
+# process ends now.
+_KEPT: list[object] = []
 
 
 def status(
@@ -210,9 +215,10 @@ class _Bought:
 
     def hear(self, pages: Sequence[Page]) -> None:
         for page in pages:
-            for place, event in enumerate(page.events, self._heard):
-                if type(event) is AttemptAccepted:
-                    self.place[event.task] = place
+            places = enumerate(page.events, self._heard)
+            self.place.update(
+                {one.task: n for n, one in places if type(one) is AttemptAccepted}
+            )
             self._heard += len(page.events)
 
 
@@ -231,6 +237,7 @@ def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
 def _summary(
     folder: Path, hear: Hear = nobody, *, whole: bool = False
 ) -> tuple[report.Summary, Ordered, Tally, Sequence[Record]]:
+    _KEPT.clear()
     tally = Tally()
 
     def both(pages: Sequence[Page]) -> None:
@@ -253,6 +260,8 @@ def _summary(
         wall_s=_seconds(opened, last),
         files={"videos": str(folder / "videos"), "state": str(folder / journal.NAME)},
     )
+    _KEPT.extend((tally, order, hear))
+    gc.freeze()
     return {**document, **_origin(folder)}, order, tally, records
 
 

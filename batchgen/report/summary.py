@@ -171,7 +171,7 @@ def summarise(
         "committed_usd": _usd(ledger.committed),
         "budget_usd": None if ledger.cap is None else _usd(ledger.cap),
         "refund_expected_usd": _usd(ledger.refundable),
-        "seconds_of_video": sum(one.planned.seconds for one in done if one.planned),
+        "seconds_of_video": sum([one.planned.seconds for one in done if one.planned]),
         "started_at": started_at,
         "wall_s": round(wall_s),
         "files": dict(files),
