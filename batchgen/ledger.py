@@ -6,7 +6,6 @@ that says so; no clock releases money.
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from itertools import repeat
 from typing import Any
 
 from batchgen.events import (
@@ -152,7 +151,8 @@ class Ledger:
         amounts = [one.attempts[0].reserve for one in afters]
         self._totals[account] += sum(amounts)
         self.begun += sum(amounts)
-        entries = map(self._one, repeat(account), amounts)
+        ones = {amount: self._one(account, amount) for amount in set(amounts)}
+        entries = map(ones.__getitem__, amounts)
         self._of_start.update(zip(tasks, entries, strict=True))
 
     def _open(self, event: SessionOpened) -> None:

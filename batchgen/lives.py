@@ -108,15 +108,23 @@ def courses(
     """
     found: defaultdict[tuple[Any, ...], tuple[list[TaskState], list[Life]]]
     found = defaultdict(lambda: ([], []))
+    stage: Stage | None
+    fresh: defaultdict[tuple[type[Any], ...], list[Life]] = defaultdict(list)
     for life in lives:
-        state, stage, simple = states.setdefault(life[0].task, _NEW), None, True
-        if state.attempts:
-            one, *more = state.attempts
-            stage = one.stage
-            simple = not (more or one.window or one.stray or one.taken)
-        befores, alike = found[state.status, stage, tuple(map(type, life)), simple]
+        state, kinds = states.setdefault(life[0].task, _NEW), tuple(map(type, life))
+        if state is _NEW:
+            fresh[kinds].append(life)
+            continue
+        stage, simple, attempts = None, True, state.attempts
+        if attempts:
+            one = attempts[0]
+            stage, odd = one.stage, one.window or one.stray or one.taken
+            simple = len(attempts) == 1 and not odd
+        befores, alike = found[state.status, stage, kinds, simple]
         befores.append(state)
         alike.append(life)
+    for kinds, begun in fresh.items():
+        yield Course(_NEW.status, None, kinds), [_NEW] * len(begun), begun
     for key, (befores, alike) in found.items():
         yield Course(*key), befores, alike
 

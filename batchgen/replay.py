@@ -8,7 +8,6 @@ import gc
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from struct import pack
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
@@ -20,7 +19,7 @@ from batchgen.errors import JournalDamaged
 from batchgen.events import KNOWN, Event, parse, pick_lines, read_lines
 from batchgen.records import FORMAT, TAIL, TAIL_FORM, Record, checksum, parsed, seal
 
-_PAGE = 1 << 17  # bytes
+_PAGE = 1 << 16  # bytes
 _STRETCH = 1 << 13  # events: clips take turns, and most of one's life stands in so many
 
 Source = Callable[[int, int], bytes]
@@ -36,6 +35,7 @@ class _Head(Struct, frozen=True, gc=False):
 
 
 _HEADS = Decoder(_Head)
+_BODY, _TAIL = slice(None, -TAIL), slice(-TAIL, None)
 _START = b'{"v":%d,"n":%%d,"t":"' % FORMAT  # of a line as `encode` writes it
 
 
@@ -207,12 +207,11 @@ class _Reader:
 
     def _take_plain(self, lines: list[bytes], block: bytes) -> bool:
         """Take lines that are just what was to be expected, all or none of them."""
-        sums = [crc32(line[:-TAIL]) for line in lines]
-        tails = b"".join([line[-TAIL:] for line in lines])
+        sums = [crc32(line[_BODY]) for line in lines]
+        tails = b"".join([line[_TAIL] for line in lines])
         if tails != _tails(sums):
             return False
-        starts = map(_START.__mod__, count(self.last + 1))
-        if not all(map(bytes.startswith, lines, starts)):
+        if not _follow(lines, self.last + 1):
             return False
         try:
             events = read_lines(block)
@@ -259,6 +258,16 @@ class _Reader:
             raise damaged(number, f"is record {n}; record {self.last + 1} is missing")
         self._sums.append(summed)
         return n
+
+
+def _follow(lines: list[bytes], first: int) -> bool:
+    """Whether these lines begin as records do, with numbers from `first` on."""
+    numbers = range(first, first + len(lines))
+    if len(str(first)) != len(str(numbers[-1])):
+        return all(map(bytes.startswith, lines, map(_START.__mod__, numbers)))
+    length = len(_START % first)
+    starts = b"".join([line[:length] for line in lines])
+    return starts == _START * len(lines) % tuple(numbers)
 
 
 def _tails(sums: list[int]) -> bytes:

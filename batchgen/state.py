@@ -3,8 +3,10 @@
 The table is the whole of it. A pair that is not in the table is a `JournalError`.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -294,6 +296,7 @@ def _doubt(event: AttemptUncertain) -> str:
             return event.error
 
 
+_STATUS: Callable[[TaskState], Status] = attrgetter("status")
 _SPELLED = {one: one.value for one in Status} | {Status.SUBMITTING: "rendering"}
 
 
@@ -310,6 +313,17 @@ def word(state: TaskState) -> str:
         if trouble.kind in LOST:
             return "lost"
     return _SPELLED[state.status]
+
+
+def words(states: Sequence[TaskState]) -> Counter[str]:
+    """How many of these have each word."""
+    found = Counter[str]()
+    for status, count in Counter(map(_STATUS, states)).items():
+        if status is Status.FAILED:  # of which there are several words
+            found.update(word(one) for one in states if one.status is status)
+        else:
+            found[_SPELLED[status]] += count
+    return found
 
 
 def fold(events: Iterable[TaskEvent]) -> TaskState:

@@ -35,7 +35,7 @@ from batchgen.profile import MEDIA_CODES
 from batchgen.records import Record
 from batchgen.references import element_id, pictures, task_of
 from batchgen.replay import Page, undisturbed
-from batchgen.state import Stage, Status, TaskState, evolve, word
+from batchgen.state import Stage, Status, TaskState, evolve, word, words
 
 WORDS = (
     "pending",
@@ -154,12 +154,9 @@ class Tally:
 
     def _share(self, states: Iterable[TaskState]) -> None:
         """Keep once what tasks that were planned one after the other have alike."""
-        for state in states:
-            planned = state.planned
-            if planned is not None:
-                if self._planned is not None:
-                    share(planned, self._planned)
-                self._planned = planned
+        planned = [one.planned for one in states if one.planned is not None]
+        share([self._planned or planned[0], *planned])
+        self._planned = planned[-1]
 
     def apply(self, event: Event) -> None:
         """Take one event in; a JournalError leaves everything as it was."""
@@ -253,8 +250,7 @@ class Tally:
         """Say which tasks the counts are about, and which of them are no clips."""
         ids = dict.fromkeys(tasks)  # in their order, in which their states lie as well
         self.wanted, self.element_tasks = frozenset(ids), frozenset(elements)
-        states = map(self.states.get, ids, repeat(_NEW))
-        self._counts = Counter(map(word, states))
+        self._counts = words(list(map(self.states.get, ids, repeat(_NEW))))
 
     def _word(self, task: str) -> str:
         return word(self.states.get(task, _NEW))
@@ -276,7 +272,7 @@ class Tally:
     def everything(self) -> dict[str, int]:
         """The same with elements, which decide on how a run ends as well."""
         if self._counts is None:
-            self._counts = Counter(map(word, self.states.values()))
+            self._counts = words(list(self.states.values()))
         return {name: self._counts[name] for name in WORDS}
 
     @property

@@ -147,7 +147,7 @@ def sealed(body: str) -> bytes:
 
 def _of(kind: str, **fields: object) -> str:
     head = {"v": 1, "n": 1, "t": kind, "at": AT, "task": TASK, "attempt": 1}
-    return json.dumps(head | fields)
+    return json.dumps(head | fields, separators=(",", ":"))
 
 
 def prefix(found: Replay) -> int:
@@ -334,6 +334,10 @@ def test_an_edited_line_is_refused_even_at_the_end() -> None:
         (
             _of("AttemptAccepted", prediction="../x"),
             "not a proper AttemptAccepted",
+        ),
+        *(
+            (_of("AttemptStarted", task=task, reserve="1"), "not a proper Attempt")
+            for task in ("A" * 32, "g" * 32, "a" * 31 + " ", "../" + "a" * 29)
         ),
     ],
 )

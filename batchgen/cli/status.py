@@ -7,7 +7,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -143,13 +145,13 @@ def _standing(folder: Path) -> report.Standing:
         document, order, tally, records = _summary(folder, bought.hear)
         counts = tally.everything
         ordered, states = tally.wanted or frozenset(), tally.states
-        first = min(
-            (
-                bought.place[task]
+        first = bought.first(
+            {
+                states[task].prediction
                 for task in tally.in_flight()
-                if task in ordered and task in bought.place and _is_paid(states[task])
-            ),
-            default=None,
+                if task in ordered and _is_paid(states[task])
+            },
+            records,
         )
         doubtful = frozenset(
             task
@@ -159,7 +161,7 @@ def _standing(folder: Path) -> report.Standing:
         return report.Standing(
             document,
             counts["rendering"] + counts["downloading"],
-            "" if first is None else _expiry(records[first].at),
+            _expiry(first) if first else "",
             report.status(document, order.some(doubtful), tally)["tasks"],
         )
 
@@ -207,19 +209,32 @@ def _busy(folder: Path) -> bool:
 
 
 class _Bought:
-    """Which record accepted each task last, heard while the journal is read."""
+    """Which predictions were accepted in which order, heard while it is read."""
 
     def __init__(self) -> None:
-        self.place: dict[str, int] = {}
+        self._pages: list[tuple[int, list[str]]] = []
         self._heard = 0
 
     def hear(self, pages: Sequence[Page]) -> None:
         for page in pages:
-            places = enumerate(page.events, self._heard)
-            self.place.update(
-                {one.task: n for n, one in places if type(one) is AttemptAccepted}
-            )
+            accepted = [
+                one.prediction for one in page.events if type(one) is AttemptAccepted
+            ]
+            self._pages.append((self._heard, accepted))
             self._heard += len(page.events)
+
+    def first(self, wanted: AbstractSet[str], records: Sequence[Record]) -> str:
+        """When the first of some predictions was accepted; empty if none was."""
+        for before, accepted in self._pages:
+            if not wanted.isdisjoint(accepted):
+                page = (records[number] for number in count(before))
+                return next(
+                    one.at
+                    for one in page
+                    if isinstance(one.event, AttemptAccepted)
+                    and one.event.prediction in wanted
+                )
+        return ""
 
 
 def _expiry(bought: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from decimal import Decimal
+from itertools import repeat
 from typing import NotRequired, Protocol, TypedDict
 
 from msgspec import Struct
@@ -152,13 +153,9 @@ def summarise(
 ) -> Summary:
     """Where a run stands, amounts exact."""
     ledger, ids = tally.ledger, order.ids
-    states = [tally.states.get(task, _NEW) for task in ids]
-    done = [one for one in states if one.status is Stand.DONE]
-    lost = [
-        task
-        for task, one in zip(ids, states, strict=True)
-        if one.status is Stand.FAILED
-    ]
+    states = list(map(tally.states.get, ids, repeat(_NEW)))
+    pairs = zip(ids, states, strict=True)
+    lost = [task for task, one in pairs if one.status is Stand.FAILED]
     of_elements = tally.element_tasks
     made = [task for task in ids if task in of_elements] if of_elements else []
     found: Summary = {
@@ -171,7 +168,13 @@ def summarise(
         "committed_usd": _usd(ledger.committed),
         "budget_usd": None if ledger.cap is None else _usd(ledger.cap),
         "refund_expected_usd": _usd(ledger.refundable),
-        "seconds_of_video": sum([one.planned.seconds for one in done if one.planned]),
+        "seconds_of_video": sum(
+            [
+                one.planned.seconds
+                for one in states
+                if one.status is Stand.DONE and one.planned
+            ]
+        ),
         "started_at": started_at,
         "wall_s": round(wall_s),
         "files": dict(files),

@@ -116,8 +116,29 @@ MUTATIONS = (
     Mutation(
         "numbers of a block ignored",
         "replay.py",
-        "if not all(map(bytes.startswith, lines, starts)):",
+        "if not _follow(lines, self.last + 1):",
         "if not lines:",
+        RECORDS,
+    ),
+    Mutation(
+        "numbers of a block ignored where all are as long",
+        "replay.py",
+        "return starts == _START * len(lines) % tuple(numbers)",
+        "return True",
+        RECORDS,
+    ),
+    Mutation(
+        "numbers of a block ignored where some are longer",
+        "replay.py",
+        "return all(map(bytes.startswith, lines, map(_START.__mod__, numbers)))",
+        "return True",
+        RECORDS,
+    ),
+    Mutation(
+        "tasks that are no hexadecimal",
+        "events.py",
+        "if bytes.fromhex(tasks).hex() != tasks:",
+        "if not tasks and found == []:",
         RECORDS,
     ),
     Mutation(
@@ -269,8 +290,8 @@ MUTATIONS = (
     Mutation(
         "a life of another course",
         "lives.py",
-        "befores, alike = found[state.status, stage, tuple(map(type, life)), simple]",
-        "befores, alike = found[state.status, stage, tuple(map(type, life)), True]",
+        "befores, alike = found[state.status, stage, kinds, simple]",
+        "befores, alike = found[state.status, stage, kinds, True]",
         LIVES,
     ),
     Mutation(
