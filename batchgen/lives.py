@@ -28,8 +28,8 @@ USUAL = frozenset(
     {TaskPlanned, AttemptStarted, AttemptAccepted, PredictionCompleted, OutputsSaved}
 )
 """Events that make a usual life; a prediction if it `is_plain`."""
+_CERTAIN = USUAL - {PredictionCompleted}
 _WELL = USUAL - {TaskPlanned, PredictionCompleted}  # after these no trouble is left
-_FILES: tuple[list[str], ...] = (["url"], [])
 # The same tables by the type of the event.
 _MOVES: dict[type[object], dict[Status, Status]] = {
     kind: {before: to for (before, one), to in TRANSITIONS.items() if one is kind}
@@ -55,10 +55,11 @@ def is_plain(event: PredictionCompleted) -> bool:
     """
     if event.cost is not None:
         return False
-    return [one.kind for one in event.outputs] in _FILES
+    made = event.outputs
+    return not made or (len(made) == 1 and made[0].kind == "url")
 
 
-def grouped(events: Iterable[Event]) -> Iterator[tuple[bool, Sequence[Any]]]:
+def grouped(events: Sequence[Event]) -> Iterator[tuple[bool, Sequence[Any]]]:
     """The same events: usual lives of many tasks at once, or others one by one.
 
     An event of a task may change places with one of another: neither looks at the
@@ -70,9 +71,8 @@ def grouped(events: Iterable[Event]) -> Iterator[tuple[bool, Sequence[Any]]]:
     """
     lives: defaultdict[str, list[Any]] = defaultdict(list)
     event: Any
-    for event in events:
-        kind: type[Any] = type(event)
-        if kind in USUAL and (kind is not PredictionCompleted or is_plain(event)):
+    for kind, event in zip(map(type, events), events, strict=True):
+        if kind in _CERTAIN or (kind is PredictionCompleted and is_plain(event)):
             lives[event.task].append(event)
         elif isinstance(event, OfTask):
             yield False, [*lives.pop(event.task, ()), event]

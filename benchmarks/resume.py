@@ -5,8 +5,9 @@ python -m benchmarks.resume [--quick]
 A run of 250,000 clips in the middle of its night: half are done, half are rendering, so
 that its state file has 1,000,000 records, those of one clip as far apart as a night
 has them. `batchgen status` shows it, and a runner opens it as far as its first question
-to the service. The peer reads the same lines of the state file with `json.loads`, and
-does nothing with them. CPU seconds of whole processes, which take turns.
+to the service. The peers read the same lines of the state file with `json.loads` and
+with orjson, and do nothing with them. Then a run of a tenth of that, of which a record
+must cost the same. CPU seconds of whole processes, which take turns.
 """
 
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from zlib import crc32
 
@@ -45,7 +47,7 @@ KEY, NUMBER, COUNT = "a" * 32, "12345678", "1234567890"
 BODY = {"duration": 5, "sound": False, "prompt": PROMPT, "aspect_ratio": "9:16"}
 # How many clips were begun since, when a clip is accepted, completed and saved.
 ACCEPTED, COMPLETED, SAVED = 8, 1_000, 1_010
-STATUS = (sys.executable, "-m", "batchgen", "status", "night")
+STATUS = (sys.executable, "-m", "batchgen", "status")
 RESUME = (
     sys.executable,
     "-c",
@@ -64,7 +66,10 @@ RESUME = (
 PEER = (
     sys.executable,
     "-c",
-    "import json, sys\nfor line in open(sys.argv[1], 'rb'): json.loads(line)\n",
+    (
+        "import importlib, sys; loads = importlib.import_module(sys.argv[1]).loads\n"
+        "for line in open(sys.argv[2], 'rb'): loads(line)\n"
+    ),
 )
 # Prints what the kernel knows of its only child.
 CHILD = """
@@ -155,34 +160,52 @@ def spent(command: tuple[str, ...], outputs: Path) -> tuple[float, float]:
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    """Status and resume in CPU, and what a task takes in memory."""
+    """Status and resume in CPU, how that grows, and what a task takes in memory."""
     clips = 2_500 if quick else 250_000
+    sizes = {"night": clips, "tenth": clips // 10, "one": 1}
     with tempfile.TemporaryDirectory() as name:
         outputs = Path(name)
-        folder = outputs / "night"
-        records = write(folder, clips)
-        commands = {
-            "json.loads": (*PEER, str(folder / NAME)),
-            "status": STATUS,
-            "resume": (*RESUME, str(folder)),
-        }
+        records = {run: write(outputs / run, size) for run, size in sizes.items()}
+        commands = _commands(outputs)
         nothing = spent((sys.executable, "-c", "import batchgen.journal"), outputs)[1]
         turns: dict[str, list[tuple[float, float]]] = {title: [] for title in commands}
         for _ in range(1 if quick else 3):
             for title, command in commands.items():
                 turns[title].append(spent(command, outputs))
-        seconds = {
-            title: statistics.median(one for one, _ in found)
-            for title, found in turns.items()
-        }
-        peak = statistics.median(peak for _, peak in turns["resume"])
-    peer = seconds.pop("json.loads")
-    for title, figure in seconds.items():
-        what = f"{title} of {clips:,} tasks, {records:,} records"
-        yield Figure("P6", what, figure, "s", 1.0, 0.25, "json.loads", peer)
+    seconds = {
+        title: statistics.median(one for one, _ in found)
+        for title, found in turns.items()
+    }
+    peak = statistics.median(peak for _, peak in turns["resume night"])
+    for title in ("status", "resume"):
+        what = f"{title} of {clips:,} tasks, {records['night']:,} records"
+        ours = seconds[f"{title} night"]
+        yield Figure("P6", what, ours, "s", 1.0, 0.25, "json.loads", seconds["json"])
+        if "orjson" in seconds:
+            yield Figure("P6", what, ours, "s", None, None, "orjson", seconds["orjson"])
     # 100,000 tasks in 250 MB, and in 150 MB (P9).
     size = (peak - nothing) / clips
     yield Figure("P6", "resume: memory", size, "B/task", 2500, 1500)
+    for title in ("status", "resume"):
+        few, many = (
+            (seconds[f"{title} {run}"] - seconds[f"{title} one"]) / records[run] * 1e6
+            for run in ("tenth", "night")
+        )
+        what = f"CPU of a record, {title} of {records['night']:,}"
+        of = f"of {records['tenth']:,}"
+        yield Figure("P10", what, many, "us", 1.2, 1.05, of, few)
+
+
+def _commands(outputs: Path) -> dict[str, tuple[str, ...]]:
+    """Whose turn it is, by name."""
+    lines = str(outputs / "night" / NAME)
+    found: dict[str, tuple[str, ...]] = {"json": (*PEER, "json", lines)}
+    if find_spec("orjson") is not None:
+        found["orjson"] = (*PEER, "orjson", lines)
+    for run in ("night", "tenth", "one"):
+        found[f"status {run}"] = (*STATUS, run)
+        found[f"resume {run}"] = (*RESUME, str(outputs / run))
+    return found
 
 
 if __name__ == "__main__":

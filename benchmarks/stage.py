@@ -41,10 +41,10 @@ _TRUSTING = """
 import certifi, os
 certifi.where = lambda: os.environ["SSL_CERT_FILE"]
 """
-# httpcore loads trio wherever it is there; only the tests need it, and bring it.
+# httpcore loads trio and httpx pygments where they are; only the tests bring them.
 _RUN = """
 import runpy, sys
-sys.modules["trio"] = None
+sys.modules["trio"] = sys.modules["pygments"] = None
 runpy.run_module({module!r}, None, "__main__", True)
 """
 
