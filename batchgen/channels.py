@@ -122,7 +122,9 @@ class Channel:
                 b"".join(filter(None, said)), self._limits["write"]
             )
             answer, whole = await self._answer(most)
-            if http.our_state is h11.DONE and http.their_state is h11.DONE:
+            done = http.our_state is h11.DONE and http.their_state is h11.DONE
+            # What came beyond the answer would be taken for the next one.
+            if done and not http.trailing_data[0]:
                 http.start_next_cycle()
         except h11.RemoteProtocolError as error:
             raise httpcore.RemoteProtocolError(str(error)) from error
@@ -146,11 +148,13 @@ class Channel:
             elif isinstance(event, h11.EndOfMessage) and answer is not None:
                 return answer, b"".join(chunks)
             elif not isinstance(event, h11.InformationalResponse):
-                raise httpcore.RemoteProtocolError("it hung up without an answer")
+                raise httpcore.RemoteProtocolError("it ended in another way")
 
     async def _event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             data = await self._stream.read(_READ, self._limits["read"])
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise httpcore.RemoteProtocolError("it hung up without an answer")
             self._http.receive_data(data)
         return event
 

@@ -142,6 +142,7 @@ class Line:
         self._stock = httpcore.AsyncConnectionPool(
             ssl_context=self._trust,
             proxy=_proxy(proxy) if proxy else None,
+            keepalive_expiry=KEPT,
             network_backend=network,
         )
 

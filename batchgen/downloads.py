@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -213,6 +213,10 @@ def _next_hop(link: httpx.URL, location: str) -> httpx.URL:
     if not location:
         raise Unavailable(f"{link.host} redirects to nowhere")
     try:
+        # A header is bytes; most of those that are not ASCII are UTF-8.
+        raw = location.encode("latin-1")
+        with suppress(UnicodeDecodeError):
+            location = raw.decode()
         return link.join(location)
     except (httpx.InvalidURL, ValueError, TypeError):
         raise addresses.AddressRefused(

@@ -159,7 +159,7 @@ class _Reader:
         self.offset = 0
         self._hear = hear
         self._pages: list[Page] = []  # that were not heard yet
-        self._events = 0  # of those
+        self._kept = 0  # lines of those
         self._lines = 0
         self._sums = array("I")
 
@@ -177,14 +177,14 @@ class _Reader:
             self._tell()
 
     def _tell(self) -> None:
-        pages, self._pages, self._events = self._pages, [], 0
+        pages, self._pages, self._kept = self._pages, [], 0
         if pages:
             self._hear(pages)
 
     def _keep(self, page: Page) -> None:
         self._pages.append(page)
-        self._events += len(page.events)
-        if self._events >= _STRETCH:
+        self._kept += len(page.lines)  # also of a page without an event
+        if self._kept >= _STRETCH:
             self._tell()
 
     def take(self, block: bytes) -> None:
@@ -261,7 +261,11 @@ class _Reader:
 
 
 def _follow(lines: list[bytes], first: int) -> bool:
-    """Whether these lines begin as records do, with numbers from `first` on."""
+    """Whether these lines begin as records do, with numbers from `first` on.
+
+    A second version or number in a line is not looked for: `encode` and `reseal` write
+    each once, and no accident leaves a checksum that fits.
+    """
     numbers = range(first, first + len(lines))
     if len(str(first)) != len(str(numbers[-1])):
         return all(map(bytes.startswith, lines, map(_START.__mod__, numbers)))

@@ -242,7 +242,7 @@ class Line:
         self.write(said + (self._http.send(h11.EndOfMessage()) or b""))
         while not isinstance(answer := self._next(), h11.Response):
             if not isinstance(answer, h11.InformationalResponse):
-                raise httpx.RemoteProtocolError("the server hung up without an answer")
+                raise httpx.RemoteProtocolError("it did not begin with an answer")
         self.status = answer.status_code
         self.headers = headers_of(list(answer.headers))
         length = self.headers.get("content-length", "")
@@ -286,7 +286,10 @@ class Line:
     def _next(self) -> object:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(self.read(_READ))
+                data = self.read(_READ)
+                if not data and self._http.their_state is h11.SEND_RESPONSE:
+                    raise httpx.RemoteProtocolError("it hung up without an answer")
+                self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
         return event

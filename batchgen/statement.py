@@ -74,23 +74,6 @@ def statement(
     return rows
 
 
-def puzzling(tally: Tally, bills: Mapping[str, Bill]) -> list[str]:
-    """Our predictions of which billing may show more than these bills.
-
-    Not those of clips that are there and were charged their price: that is all of it.
-    """
-    found = []
-    for state in tally.states.values():
-        price = state.planned.price if state.planned else 0
-        for attempt in state.attempts:
-            plain = Bill(charged=min(attempt.reserve, price))
-            clear = attempt.stage is Stage.COMPLETED
-            clear = clear and bills.get(attempt.prediction) == plain
-            if attempt.prediction and not clear:
-                found.append(attempt.prediction)
-    return found
-
-
 def _own(tally: Tally, bills: Mapping[str, Bill]) -> Iterator[Row]:
     for task, state in tally.states.items():
         if state.planned is None:

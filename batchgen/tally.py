@@ -113,7 +113,8 @@ class Tally:
         """Take in pages of a journal while it is read.
 
         Raises:
-            JournalError: they tell a story that cannot have happened.
+            JournalError: they tell a story that cannot have happened. What came after
+                it may have been taken in, so this tally is worth nothing.
         """
         events = [event for page in pages for event in page.events]
         wrong: dict[int, JournalError] = {}  # by the identity of the event

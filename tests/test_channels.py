@@ -120,6 +120,22 @@ async def test_interim_answers_are_passed_over_and_chunks_joined() -> None:
     )
 
 
+async def test_what_comes_beyond_an_answer_answers_nothing_else() -> None:
+    both = reply(200, b"a", STAYS) + reply(200, b"forged", STAYS)
+    with Server(sends(both)) as server:
+        async with line(server.url) as api:
+            await api.ask("GET", "a", most=MOST)
+            assert api._idle == []  # noqa: SLF001 - so the next one begins anew
+    assert server.connections == 1
+
+
+async def test_a_server_that_hangs_up_is_named_so() -> None:
+    with Server(sends(b"")) as server:
+        async with line(server.url) as api:
+            with pytest.raises(ERRORS, match="hung up without an answer"):
+                await api.ask("GET", "a", most=MOST)
+
+
 @pytest.mark.parametrize(
     "data",
     [

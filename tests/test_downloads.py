@@ -717,6 +717,18 @@ def test_a_redirect_is_held_to_the_same_rules(
     assert len(site.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [("/vid\u00e9o.mp4".encode(), "/vid%C3%A9o.mp4"), (b"/\xe9.mp4", "/%C3%A9.mp4")],
+)
+def test_a_redirect_that_is_not_ascii_is_read_as_browsers_read_it(
+    bench: Bench, site: Site, sent: bytes, asked: str
+) -> None:
+    site.give(redirect(sent.decode("latin-1")))
+    site.give(file(), path=asked)
+    assert bench.fetch().sha256 == SHA
+
+
 def test_a_redirect_to_nowhere_is_tried_again(bench: Bench, site: Site) -> None:
     site.give(answer(302, {}))
     bench.fail(Unavailable)

@@ -18,7 +18,7 @@ from batchgen.events import (
 )
 from batchgen.listings import Bill
 from batchgen.records import Record
-from batchgen.statement import Sums, puzzling, statement, total
+from batchgen.statement import Sums, statement, total
 from batchgen.tally import Tally
 from conftest import Story, sandboxed
 
@@ -95,13 +95,6 @@ def test_what_each_ending_is_in_the_statement() -> None:
     assert rows["p5"].sums.unexplained == 50
     assert (rows["p6"].note, rows["p6"].sums.unexplained) == ("not in billing", -100)
     assert (rows["q"].note, rows["q"].sums.unexplained) == ("not of this run", 70)
-
-
-def test_only_what_may_have_more_rows_is_asked_for_by_name() -> None:
-    ends = ["completed", "open", "provider", "moderation", *["completed"] * 4]
-    bills = {f"p{n}": Bill(charged=100) for n in range(5)}
-    bills |= {"p5": Bill(charged=200), "p6": Bill(charged=100, refunded=100)}
-    assert puzzling(run(ends), bills) == ["p1", "p2", "p3", "p5", "p6", "p7"]
 
 
 def test_a_statement_of_a_real_run_reads_and_writes_nothing(tmp_path: Path) -> None:

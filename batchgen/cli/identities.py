@@ -84,7 +84,9 @@ class Ordered:
         if not self._left:
             return [task for task in self.tasks if task.id in ids]
         lines = frozenset(n for n, one in enumerate(self.ids) if one in ids)
-        return list(ordered(self._folder, self._tally, lines)) if lines else []
+        found = ordered(self._folder, self._tally, lines) if lines else ()
+        # Another order may have been left since.
+        return [task for task in found if task.id in ids]
 
 
 def _makers() -> frozenset[str]:

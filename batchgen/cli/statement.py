@@ -25,7 +25,7 @@ from batchgen.money import dollars, plain
 from batchgen.profile import Profile, profile_of
 from batchgen.records import Record
 from batchgen.report import to_json
-from batchgen.statement import Row, Sums, puzzling, statement, total
+from batchgen.statement import Row, Sums, statement, total
 from batchgen.tally import Tally
 from batchgen.world import World
 
@@ -86,14 +86,20 @@ async def _ask(account: Account, tally: Tally, records: Sequence[Record]) -> lis
 async def gather(
     client: Client, tally: Tally, records: Sequence[Record], profile: Profile
 ) -> list[Row]:
-    """The rows of a run: all of our models in our sessions, and our predictions.
+    """The rows of a run: our predictions, and all of our models in our sessions.
 
-    One by one only those are asked for that the sessions leave open: of thousands of
-    clips that would be more requests than a run makes at its end.
+    Each of ours is asked for by name, too: a second charge, or a refund, may have come
+    when no session was open.
 
     Raises:
         Unavailable: billing cannot be read whole.
     """
+    ids = [
+        attempt.prediction
+        for state in tally.states.values()
+        for attempt in state.attempts
+        if attempt.prediction
+    ]
     bills: dict[str, Bill] = {}
     strangers: dict[str, str] = {}
     now = when(client.clock.latest())
@@ -104,7 +110,6 @@ async def gather(
             found = await client.billed(model, since - wide, until + wide)
             strangers |= dict.fromkeys(found, model)
             bills |= found
-    ids = puzzling(tally, bills)
     for first in range(0, len(ids), _AT_ONCE):
         bills |= await client.bills(ids[first : first + _AT_ONCE])
     return statement(tally, bills, strangers)

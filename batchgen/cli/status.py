@@ -1,6 +1,5 @@
 """`batchgen status`: where a run stands, or all of them. Only reads."""
 
-import gc
 import os
 import platform
 import sys
@@ -38,8 +37,7 @@ _NEW = TaskState()
 _PAID = frozenset({Status.SUBMITTING, Status.RENDERING, Status.DOWNLOADING})
 _LOOK_AGAIN = 1.0  # seconds
 # What the last look was made from. Nobody needs it any more; but to give it back piece
-# by piece, or to search it for circles, takes a tenth of a look, and as a rule the
-# process ends now.
+# by piece takes a tenth of a look, and as a rule the process ends now.
 _KEPT: list[object] = []
 
 
@@ -147,9 +145,11 @@ def _standing(folder: Path) -> report.Standing:
         ordered, states = tally.wanted or frozenset(), tally.states
         first = bought.first(
             {
-                states[task].prediction
+                attempt.prediction
                 for task in tally.in_flight()
                 if task in ordered and _is_paid(states[task])
+                for attempt in (*states[task].attempts[-1:], *states[task].strays)
+                if not attempt.saved
             },
             records,
         )
@@ -276,7 +276,6 @@ def _summary(
         files={"videos": str(folder / "videos"), "state": str(folder / journal.NAME)},
     )
     _KEPT.extend((tally, order, hear))
-    gc.freeze()
     return {**document, **_origin(folder)}, order, tally, records
 
 
