@@ -218,11 +218,16 @@ class Oracle:
         """As many clips as tasks, and those that somebody knowingly asked for twice.
 
         Where A7 is broken, somebody's failed clip may have been taken for ours, which
-        is bought again then.
+        is bought again then; where A8 is, that of another request.
         """
         good = [row.id for row in self._books.charges(group) if not row.failed]
         repeats = sum(one.after in ("uncertain", "completed") for one in tries)
         repeats += sum(one.prediction in self._books.strange for one in tries)
+        taken = [self._books.row(one.prediction) for one in tries]
+        repeats += sum(
+            row is not None and row.ours and row.failed and row.group != group
+            for row in taken
+        )
         most = len(self.known.get(group, ())) + repeats
         _law("I4", len(good) <= most, f"{good} for {most} tasks: {group}")
 
