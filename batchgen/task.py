@@ -1,5 +1,6 @@
 """A task: one generation fully spelled out."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -91,6 +92,11 @@ class Days(Struct, frozen=True):
     def of(self, task: str) -> str:
         """The day of a task, by its id."""
         return self.planned.get(task, self.today)
+
+
+def to_line(task: Task) -> str:
+    """The same as `to_json`, in the letters of a file, without its line feed."""
+    return json.dumps(to_json(task), ensure_ascii=False)
 
 
 def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:

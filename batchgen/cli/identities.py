@@ -5,7 +5,6 @@ state file knows of an order takes no more. Who edits the order makes it worthle
 then the tasks themselves are read. It is never the truth.
 """
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from batchgen import report
 from batchgen.cli.ordered import NAME, ordered
 from batchgen.models import catalog
 from batchgen.tally import Tally
-from batchgen.tasks import Task, to_json
+from batchgen.task import Task, to_line
 
 IDS = ".tasks.ids"
 _BLOCK = 1 << 17  # bytes
@@ -41,7 +40,7 @@ def written(tasks: Iterable[Task]) -> dict[str, str]:
     makers, lines, ids, elements = _makers(), [], [], []
     size = summed = 0
     for task in tasks:
-        line = f"{json.dumps(to_json(task), ensure_ascii=False)}\n"
+        line = f"{to_line(task)}\n"
         data = line.encode()
         size, summed = size + len(data), crc32(data, summed)
         lines.append(line)

@@ -1,7 +1,6 @@
 """`batchgen plan`: what a run would do and cost. Reads, spends nothing."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -34,7 +33,7 @@ from batchgen.shards import Shard
 from batchgen.starts import deadline_of
 from batchgen.state import Status
 from batchgen.tally import Tally
-from batchgen.tasks import to_json
+from batchgen.task import to_line
 from batchgen.words import duration
 
 _RENDER_GUESS = 240.0  # seconds a 4K clip may take; nobody publishes it
@@ -108,7 +107,7 @@ def plan(
 def lines(order: Order) -> Iterator[str]:
     """The selected tasks as JSONL, which is itself a manifest."""
     for task in order.tasks(whole=True):
-        yield json.dumps(to_json(task), ensure_ascii=False)
+        yield to_line(task)
 
 
 def limits_of(order: Order, profile: Profile) -> Limits:
