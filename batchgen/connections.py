@@ -17,8 +17,9 @@ import anyio
 import httpcore
 import httpx
 
-from batchgen.channels import KEPT, Channel, Raw, headers_of, is_quiet
+from batchgen.channels import Channel, is_quiet
 from batchgen.errors import Unavailable
+from batchgen.http1 import KEPT, Raw, headers_of
 from batchgen.trust import trust
 
 ERRORS = (

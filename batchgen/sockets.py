@@ -1,8 +1,8 @@
 """Connections of downloads: a deadline over many reads, and the way through a proxy.
 
 A timeout counts from each byte that comes, so a server that sends one now and then is
-waited for without end. h11 speaks HTTP, as it does beneath httpx; a body of known
-length is just the next so many bytes of the socket, and goes straight to its reader.
+waited for without end. A body of known length is just the next so many bytes of the
+socket, and goes straight to its reader.
 """
 
 import base64
@@ -10,19 +10,17 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
-import h11
 import httpx
 
-from batchgen.channels import headers_of
+from batchgen.channels import is_quiet
+from batchgen.http1 import KEPT, READ, Garbled, Incoming, request
 
 _LOOPBACK = "127.0.0.1"
-_MOST_HEAD = 100 << 10  # of an answer
-_MOST_WELCOME = 16 << 10  # of a proxy's
-_READ = 64 << 10
+_MOST_WELCOME = 16 << 10  # of a proxy's answer
 _TICK = 0.25  # seconds after which the reader of a body is asked whether it goes on
 _CONNECT, _WRITE, SILENCE = 10.0, 10.0, 30.0  # seconds
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -101,11 +99,11 @@ class Served(Protocol):
         """
 
     def close(self) -> None:
-        """Hang up."""
+        """Take no more of it."""
 
 
 class Carrier(Protocol):
-    """Asks servers for files; a test hands in another one."""
+    """Asks servers for files; a test hands in another one. Close it."""
 
     def ask(self, question: Question) -> Served:
         """The head of the answer.
@@ -114,20 +112,34 @@ class Carrier(Protocol):
             httpx.TransportError: none came.
         """
 
+    def close(self) -> None:
+        """Hang up where a connection is kept for the next question."""
+
+
+class _Way(NamedTuple):
+    """Where a connection leads, and whose certificate was seen there."""
+
+    sealed: bool
+    host: str
+    port: int
+    name: str
+
 
 class Wire:
-    """Each request on an HTTP/1.1 connection of its own, and nothing kept of it.
+    """HTTP/1.1, one question after the other on a connection, by any thread.
 
-    A kept connection would have been checked for one name only. Connections keep the
-    deadline of `within`. With a proxy each is opened through it, but for those to this
-    machine. It is asked for the address that was checked, so it cannot look up another
-    one; TLS goes from here to the server.
+    A connection answers only for the address and the name that it was checked for, and
+    only while both sides would go on. It keeps the deadline of `within`. With a proxy
+    each is opened through it, but for those to this machine. It is asked for the
+    address that was checked, so it cannot look up another one; TLS goes from here to
+    the server.
     """
 
     def __init__(self, context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
         context.set_alpn_protocols(["http/1.1"])
         self._context = context
         self._proxy = proxy
+        self._kept: dict[_Way, list[Line]] = {}
 
     def ask(self, question: Question) -> "Line":
         """Send a request without a body; the head of its answer.
@@ -135,18 +147,25 @@ class Wire:
         Raises:
             httpx.TransportError: no answer came.
         """
-        line = self._dial(question)
-        try:
-            line.ask(question)
-        except BaseException:
-            line.close()
-            raise
-        return line
-
-    def _dial(self, question: Question) -> "Line":
-        url = question.url
-        sealed, host = url.scheme == "https", url.host
+        url, sealed = question.url, question.url.scheme == "https"
         port = url.port or (443 if sealed else 80)
+        way = _Way(sealed, url.host, port, question.name)
+        kept = self._kept.setdefault(way, [])
+        while (line := _last(kept)) is not None:
+            # A server may hang up just now; whoever is asked for a file may be asked
+            # again.
+            with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
+                return _asked(line, question)
+        return _asked(self._dial(way, kept), question)
+
+    def close(self) -> None:
+        """Hang up where a connection is kept for the next question."""
+        for kept in self._kept.values():
+            while (line := _last(kept)) is not None:
+                line.hang_up()
+
+    def _dial(self, way: _Way, kept: "list[Line]") -> "Line":
+        host, port = way.host, way.port
         proxy = None if host == _LOOPBACK else self._proxy
         where = (host, port) if proxy is None else (proxy.host, proxy.port)
         try:
@@ -154,17 +173,39 @@ class Wire:
             plug = socket.create_connection(where, left)
         except OSError as error:
             raise _trouble(error, httpx.ConnectTimeout, httpx.ConnectError) from error
-        line = Line(plug)
+        line = Line(plug, kept)
         try:
             if proxy is not None:
                 _tunnel(line, f"[{host}]" if ":" in host else host, port, proxy)
-            if sealed:
-                line.seal(self._context, question.name)
+            if way.sealed:
+                line.seal(self._context, way.name)
             line.plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
-            line.close()
+            line.hang_up()
             raise
         return line
+
+
+def _last(kept: "list[Line]") -> "Line | None":
+    """The one that was used last, if it can be used once more; others are given up."""
+    while kept:
+        try:
+            line = kept.pop()
+        except IndexError:
+            return None  # another thread was faster
+        if line.is_good:
+            return line
+        line.hang_up()
+    return None
+
+
+def _asked(line: "Line", question: Question) -> "Line":
+    try:
+        line.ask(question)
+    except BaseException:
+        line.hang_up()
+        raise
+    return line
 
 
 def _left(timeout: float, late: type[httpx.TimeoutException]) -> float:
@@ -193,17 +234,28 @@ class Line:
         plug: its socket.
         status: of the answer.
         headers: of the answer, with names in lower case.
-        left: bytes of the body that are still to be taken from the socket; None where
-            h11 must find the body's end.
     """
 
-    def __init__(self, plug: socket.socket) -> None:
+    def __init__(self, plug: socket.socket, kept: "list[Line]") -> None:
         self.plug = plug
         self.status = 0
         self.headers: Mapping[str, str] = {}
-        self.left: int | None = None
+        self._kept = kept  # where it waits between questions
+        self._since = 0.0
+        self._answer = Incoming()
         self._ahead = memoryview(b"")
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
+        # Bytes of the body that are still to be taken from the socket; None where its
+        # end must be found.
+        self._left: int | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether an idle one can be used once more, as far as anybody can tell."""
+        if time.monotonic() - self._since > KEPT:
+            return False
+        # TLS may have opened more than was asked for.
+        ahead = self.plug.pending() if isinstance(self.plug, ssl.SSLSocket) else 0
+        return not ahead and is_quiet(self.plug)
 
     def seal(self, context: ssl.SSLContext, name: str) -> None:
         """Speak TLS from here on, with whoever has this name's certificate."""
@@ -232,34 +284,51 @@ class Line:
             raise _trouble(error, httpx.ReadTimeout, httpx.ReadError) from error
 
     def ask(self, question: Question) -> None:
-        """Send a request, and read the head of its answer."""
-        head = h11.Request(
-            method="GET",
-            target=question.url.raw_path,
-            headers=list(question.headers.items()),
-        )
-        said = self._http.send(head) or b""
-        self.write(said + (self._http.send(h11.EndOfMessage()) or b""))
-        while not isinstance(answer := self._next(), h11.Response):
-            if not isinstance(answer, h11.InformationalResponse):
-                raise httpx.RemoteProtocolError("it did not begin with an answer")
-        self.status = answer.status_code
-        self.headers = headers_of(list(answer.headers))
-        length = self.headers.get("content-length", "")
-        if length.isdecimal() and "transfer-encoding" not in self.headers:
-            ahead = self._http.trailing_data[0][: int(length)]
-            self._ahead, self.left = memoryview(ahead), int(length) - len(ahead)
-            self.plug.settimeout(_TICK)
+        """Send a request, and read the head of its answer.
+
+        Raises:
+            httpx.TransportError: none came.
+        """
+        answer = self._answer = Incoming()
+        try:
+            target = question.url.raw_path
+            self.write(request("GET", target, question.headers))
+        except ValueError as error:
+            raise httpx.LocalProtocolError(str(error)) from error
+        while not answer.is_begun:
+            self._feed(self.read(READ))
+        self.status, self.headers = answer.status, answer.headers
+        self._left = None
+        if answer.length is not None and not answer.is_whole:
+            self._left = answer.length - answer.size
+        self._turn()
+        self.plug.settimeout(_TICK)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._answer.feed(data)
+        except Garbled as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+
+    def _turn(self) -> None:
+        """What the parser found of the body is the next to be read."""
+        self._ahead = memoryview(b"".join(self._answer.pieces))
+        self._answer.pieces.clear()
 
     def read_into(self, view: memoryview) -> int | None:
         """How many bytes of the body came; see `Served`."""
         if not self._ahead:
-            if self.left is not None:
-                return self._receive_into(view[: self.left])
-            event = self._next()
-            if not isinstance(event, h11.Data):
+            if self._left is not None:
+                return self._receive_into(view[: self._left])
+            if self._answer.is_whole:
                 return 0
-            self._ahead = memoryview(bytes(event.data))
+            try:
+                self._feed(self.plug.recv(READ))
+            except TimeoutError:
+                return None
+            self._turn()
+            if not self._ahead:
+                return 0 if self._answer.is_whole else None
         count = min(len(view), len(self._ahead))
         view[:count] = self._ahead[:count]
         self._ahead = self._ahead[count:]
@@ -280,22 +349,23 @@ class Line:
                 if isinstance(error, TimeoutError):
                     return None
                 raise
-        self.left = (self.left or 0) - count
+        self._left = (self._left or 0) - count
         return count
 
-    def _next(self) -> object:
-        try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                data = self.read(_READ)
-                if not data and self._http.their_state is h11.SEND_RESPONSE:
-                    raise httpx.RemoteProtocolError("it hung up without an answer")
-                self._http.receive_data(data)
-        except h11.RemoteProtocolError as error:
-            raise httpx.RemoteProtocolError(str(error)) from error
-        return event
-
     def close(self) -> None:
-        """Hang up."""
+        """Take no more of the answer; if there is no more, the line may be asked again.
+
+        Of a body that was not read to its end, the rest would come before an answer.
+        """
+        is_read = not self._ahead and (self._left == 0 or self._answer.is_whole)
+        if is_read and self._answer.stays:
+            self._since = time.monotonic()
+            self._kept.append(self)
+        else:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connection."""
         self.plug.close()
 
 

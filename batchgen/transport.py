@@ -19,9 +19,9 @@ import anyio
 import httpx
 
 from batchgen.answers import Answer, is_envelope
-from batchgen.channels import Raw
 from batchgen.connections import ERRORS, Line
 from batchgen.errors import ApiError, NotSent, Unavailable, Uncertain
+from batchgen.http1 import Raw
 from batchgen.pace import Pace
 from batchgen.redaction import Redaction
 from batchgen.servicetime import ServiceClock

@@ -17,7 +17,7 @@ import struct
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,7 +155,8 @@ async def _engine(
                 await anyio.sleep(0.05)
             yield pool
     else:
-        yield Here(carrier(), World())
+        with closing(carrier()) as files:
+            yield Here(files, World())
 
 
 def _used() -> float:

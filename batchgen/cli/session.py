@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -171,7 +171,17 @@ class Session:
         Raises:
             StoreError: the state file cannot be written from the start.
         """
-        files = self.world.files or carrier(proxy=self.account.proxy)
+        with closing(self.world.files or carrier(proxy=self.account.proxy)) as files:
+            return await self._run(files, tasks, news, models, ending)
+
+    async def _run(
+        self,
+        files: Carrier,
+        tasks: Tasks,
+        news: Sequence[Event],
+        models: Catalog,
+        ending: Callable[[Runner], tuple[int, str]],
+    ) -> Runner:
         recorder = Recorder(self.journal, self.tally, self.observer)
         runner = self._runner(recorder, files, models)
         await take_in(recorder, self.journal.folder, self.world)

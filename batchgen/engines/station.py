@@ -74,7 +74,8 @@ class Station:
         if store:
             opened(store, self._folder / "videos", world)  # the extra is there
         self._disk = world.disk
-        self._worker = Worker(carrier(), world)
+        self._files = carrier()
+        self._worker = Worker(self._files, world)
         self._worker.received = self._count
         self._threads = ThreadPoolExecutor(slots, "fetch")
         self._leased: set[str] = set()
@@ -160,6 +161,7 @@ class Station:
 
     def _abandon(self) -> None:
         self._worker.stop.set()
+        self._files.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)

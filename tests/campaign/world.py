@@ -332,6 +332,9 @@ class Files:
                 pass
         return _part(question.headers, data, headers)
 
+    def close(self) -> None:
+        """Nothing to hang up."""
+
 
 class _Given:
     """An answer with its body, which may break off."""
