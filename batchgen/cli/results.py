@@ -28,6 +28,7 @@ PLACES, _PLACES_SCHEMA = "shard.json", "batchgen.shard/1"
 MOST_CLIPS = 20_000
 """A page of more is slow to open; the sheet has them all."""
 _MOST_PICTURES = 2_000
+_SOON = 20  # clips to look into before the first page: two seconds
 
 
 class Origin(NamedTuple):
@@ -83,6 +84,7 @@ def leave(
         publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
     found = book(folder, document, tasks, tally) if pages else None
     if found:
+        found = _looked(folder, found, tally, _SOON)
         with spared():
             publish_page(folder / PAGE, [found], now)
     return document, found
@@ -141,22 +143,25 @@ def publish_page(path: Path, books: Sequence[report.Book], now: datetime) -> Non
 def illustrate(
     folder: Path, book: report.Book, tally: Tally, now: Callable[[], datetime]
 ) -> None:
-    """Look into new clips and write the page once more, with pictures.
+    """Look into the other new clips and write the page once more, with their pictures.
 
     It comes last, when all that matters is written: who interrupts it loses pictures
     that the next report makes.
     """
-    if not posters.available():
-        return
-    before = posters.remembered(folder)
-    try:
-        found = posters.look(folder, saved(tally), told, _MOST_PICTURES)
-    except KeyboardInterrupt:
-        return
-    if found != before:
-        media = posters.remembered(folder)
+    looked = _looked(folder, book, tally, _MOST_PICTURES)
+    if looked.media != book.media:
         with spared():
-            publish_page(folder / PAGE, [book.illustrated(media)], now())
+            publish_page(folder / PAGE, [looked], now())
+
+
+def _looked(folder: Path, book: report.Book, tally: Tally, most: int) -> report.Book:
+    """A book with what so many new clips show; as it was if somebody interrupts."""
+    if not posters.available():
+        return book
+    try:
+        return book.illustrated(posters.look(folder, saved(tally), told, most))
+    except KeyboardInterrupt:
+        return book
 
 
 def saved(tally: Tally) -> Iterator[SavedFile]:

@@ -237,18 +237,22 @@ def known(tally: Tally) -> Iterator[Task]:
             yield as_bought(state.planned)
 
 
+# Made once: `json.dumps` would make one for each value.
+_JSON = json.JSONEncoder(allow_nan=False).encode
+
+
 def to_json(document: object) -> str:
     """A document on one line, in ASCII; a Decimal is printed digit by digit."""
     match document:
         case Decimal():
             return f"{document:f}"
         case dict():
-            pairs = (f"{json.dumps(k)}: {to_json(v)}" for k, v in document.items())
+            pairs = (f"{_JSON(k)}: {to_json(v)}" for k, v in document.items())
             return "{" + ", ".join(pairs) + "}"
         case list() | tuple():
             return "[" + ", ".join(map(to_json, document)) + "]"
         case _:
-            return json.dumps(document, allow_nan=False)
+            return _JSON(document)
 
 
 def paid_attempts(state: TaskState) -> int:
