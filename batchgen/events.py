@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from msgspec import Meta, Struct, convert, defstruct, to_builtins
-from msgspec.json import Decoder
+from msgspec.json import Decoder, encode
 from msgspec.structs import force_setattr
 
 if TYPE_CHECKING:
@@ -460,7 +460,12 @@ def pick_lines(text: bytes, kinds: frozenset[type[Event]]) -> list[Event | None]
 
 def parse(value: Mapping[str, Any]) -> Event:
     """An event from its JSON object; ValueError if a field has the wrong form."""
-    found: Event = convert(value, _AnyEvent)
+    try:
+        # Of a type that is known since the start: `convert` looks into it anew.
+        found = _LINES.decode(encode(value))
+    except (UnicodeEncodeError, OverflowError):
+        # Half a pair of UTF-16, or a number beyond 64 bits.
+        found = convert(value, _AnyEvent)
     task = getattr(found, "task", None)
     if task is not None:
         _formed(_IS_TASK(task), "task")
