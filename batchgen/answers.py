@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,8 +23,7 @@ from batchgen.profile import (
 
 EVIDENCE = 8 * 1024
 _ID = pattern(r"[A-Za-z0-9_-]{1,128}")
-_TEXTS = pattern(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_PLAIN = bytes(set(range(256)) - set(b"[]{}"))
+_FINER = pattern(r"(\.\d{6})\d+")
 _DEEPEST = 64
 # Fields that money hangs on.
 _TOLD_ONCE = frozenset({"code", "data", "id", "status", "model", "items", "inputs"})
@@ -239,7 +237,7 @@ def when(text: str) -> datetime | None:
     try:
         if text[:4].isdigit():
             if len(text) > _MICROSECONDS:
-                text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+                text = _FINER.sub(r"\1", text)
             moment = datetime.fromisoformat(text)
         else:
             moment = parsedate_to_datetime(text)
@@ -251,26 +249,28 @@ def when(text: str) -> datetime | None:
 def _object(body: bytes) -> dict[str, Any] | None:
     """The object of a body; None for what two readers could read in two ways."""
     try:
-        if _depth(body) > _DEEPEST:
-            return None
         value = _JSON.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
+        return None
+    # With fewer brackets it is not worth looking.
+    if body.count(b"{") + body.count(b"[") > _DEEPEST and _is_deep(value):
         return None
     return value if isinstance(value, dict) else None
 
 
-def _depth(body: bytes) -> int:
-    """How deep brackets nest outside of strings, if that can be too deep."""
-    if body.count(b"{") + body.count(b"[") <= _DEEPEST:
-        return 0  # not worth looking
-    depth = deepest = 0
-    for bracket in _TEXTS.sub(b"", body).translate(None, _PLAIN):
-        if bracket in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
+def _is_deep(value: Any) -> bool:
+    """Whether lists and objects nest deeper than some reader may follow."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

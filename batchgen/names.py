@@ -20,6 +20,7 @@ _INVISIBLE = pattern(
     "[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _PLAIN = pattern(r"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*")
+_WORDS = pattern(r"[a-z0-9]+")
 _RUNS = pattern(r"-{2,}| {2,}")
 _WINDOWS = pattern(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _FOLDS = str.maketrans(
@@ -86,14 +87,14 @@ def ascii_fold(text: str) -> str:
 
 def words(text: str) -> str:
     """The first five words of a prompt, as a name; `clip` if nothing is left."""
-    found = re.findall(r"[a-z0-9]+", ascii_fold(text[:400]).lower())[:5]
+    found = _WORDS.findall(ascii_fold(text[:400]).lower())[:5]
     name = "-".join(found)
     return name[:40].rstrip("-") or "clip"
 
 
 def folder(text: str) -> str:
     """A run's name: lower case letters, digits and hyphens."""
-    name = re.sub(r"[^a-z0-9]+", "-", ascii_fold(text).lower()).strip("-")
+    name = "-".join(_WORDS.findall(ascii_fold(text).lower()))
     return name[:63].rstrip("-")
 
 

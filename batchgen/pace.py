@@ -82,9 +82,13 @@ class Pace:
         return moment
 
     async def turn(self) -> None:
-        """Come back when it is your turn; turns are given in the order of asking."""
+        """Come back when it is your turn, at once if it is now.
+
+        Turns are given in the order of asking.
+        """
         moment = self._reserve()
-        await anyio.sleep_until(moment)
+        if moment > anyio.current_time():
+            await anyio.sleep_until(moment)
         # A pause that came meanwhile moves the turn behind it, still at the pace.
         while moment < self._paused_until:
             moment = self._reserve()

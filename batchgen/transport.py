@@ -111,7 +111,7 @@ class Wire:
         self.answered = False
         self.silent_since: float | None = None
         self._pace = pace
-        self._room = anyio.CapacityLimiter(_READS_IN_FLIGHT)
+        self._room = anyio.Semaphore(_READS_IN_FLIGHT, fast_acquire=True)
 
     @classmethod
     @asynccontextmanager
