@@ -17,18 +17,20 @@ _WORD = 16  # characters; a longer text is prose, which no price depends on
 class Shape(NamedTuple):
     """What a schema and a price may depend on.
 
-    `fields` are name and value, in the order sent; the value of a prose, a list or a
-    map is None.
+    `names` are those of the fields, in the order sent, and `values` theirs; that of a
+    prose, a list or a map is None.
     """
 
     model: str
     price: Micros
-    fields: tuple[tuple[str, Any], ...]
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
 
     @property
     def known(self) -> dict[str, Any]:
         """The fields whose value is known."""
-        return {name: value for name, value in self.fields if value is not None}
+        fields = zip(self.names, self.values, strict=True)
+        return {name: value for name, value in fields if value is not None}
 
 
 class Lot(Struct):
@@ -43,17 +45,18 @@ Lots = dict[Shape, Lot]
 
 def count(lots: Lots, task: Task) -> None:
     """Count a task among those of its shape."""
-    fields = [
-        (name, value)
-        if type(value) in _PLAIN or (type(value) is str and len(value) <= _WORD)
-        else (name, None)
+    values = [
+        value
+        if type(value) in _PLAIN
+        or (type(value) is str and len(value) <= _WORD and name != "prompt")
+        else None
         for name, value in task.input.items()
-        if name != "prompt"
     ]
-    shape = Shape(task.model, task.price, tuple(fields))
-    lot = lots.get(shape)
+    # A shape is a tuple, and finds itself under any equal one.
+    shape = (task.model, task.price, (*task.input,), (*values,))
+    lot = lots.get(shape)  # type: ignore[call-overload]
     if lot is None:
-        lot = lots[shape] = Lot(task)
+        lot = lots[Shape(*shape)] = Lot(task)
     lot.count += 1
 
 
@@ -100,11 +103,9 @@ def _siblings(lots: Mapping[Shape, Lot], models: Catalog) -> Iterator[Model]:
 def _price(shape: Shape, lot: Lot, sibling: Model) -> Micros | None:
     """What a lot costs on a sibling; None if that does not take it."""
     own = sibling.schema["properties"]
-    names = {name for name, _ in shape.fields}
+    names = set(shape.names)
     if lot.first.kind == "element":
         return shape.price * lot.count
-    if "prompt" in lot.first.input:
-        names.add("prompt")
     missing = set(sibling.schema.get("required", ())) - names
     if missing or not names <= own.keys():
         return None

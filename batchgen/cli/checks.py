@@ -55,8 +55,7 @@ async def schemas(
 
 
 def _fields(shape: Shape, lot: Lot) -> dict[str, object]:
-    fields = dict(shape.fields)
-    return {**fields, "prompt": None} if "prompt" in lot.first.input else fields
+    return dict(zip(shape.names, shape.values, strict=True))
 
 
 def _unlisted(model: str, warn: Warn, *, stop: bool) -> None:

@@ -140,8 +140,9 @@ class Order(Struct):
         needed: set[str] = set()
 
         def seen(task: Task) -> str:
-            removed.pop(task.slug, None)
-            removed.pop(names.get(task.id, ""), None)
+            if removed:
+                removed.pop(task.slug, None)
+                removed.pop(names.get(task.id, ""), None)
             digest.update(f"{task.id} {task.price}\n".encode())
             state = tally.states.get(task.id)
             return word(state) if state is not None else _PENDING
@@ -152,10 +153,12 @@ class Order(Struct):
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
                 change = "done"
-            known = tally.states.get(task.id) or tally.states.get(
-                slugs.get(task.slug, "")
-            )
-            before = known.planned if known else None
+            before = None
+            if change in ("changed", "renamed"):
+                known = tally.states.get(task.id) or tally.states.get(
+                    slugs.get(task.slug, "")
+                )
+                before = known.planned if known else None
             self.plan.add(task, change, task.labels.get(group, other), before)
 
         for place, task in enumerate(self.expansion):

@@ -80,8 +80,10 @@ class Row:
         return self._whole()
 
     def _whole(self) -> Place:
-        width = len(self.raw.partition("\n")[0].removesuffix("\r"))
-        return Place(self.file, self.line, 1, max(width, 1) + 1)
+        raw, end = self.raw, self.raw.find("\n")
+        end = len(raw) if end < 0 else end
+        end -= raw.endswith("\r", 0, end)
+        return Place(self.file, self.line, 1, max(end, 1) + 1)
 
     def places(self) -> Iterator[Place]:
         """Every cell's place, from the row's own text."""
