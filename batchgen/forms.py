@@ -23,6 +23,7 @@ from batchgen.readers.csv import Row
 from batchgen.readers.sheets import MARKED, Sheet
 from batchgen.task import Task
 
+_SHORT = names.LONGEST - len(".mp4")
 _MOST = 4096  # forms; a sheet of more has nothing to gain
 # A model with another rule has no forms: who knows what that reads in a text.
 _UNDERSTOOD = frozenset(
@@ -167,7 +168,10 @@ class Forms:
         for index, label in self._labels:
             if cells[index]:
                 labels[label] = cells[index]
-        output = names.segment(slug, fold=self._fold, ending=".mp4")
+        if slug == name and slug.isascii() and len(slug) < _SHORT:
+            output = f"{slug}.mp4"  # what left the name as it is leaves it so again
+        else:
+            output = names.segment(slug, fold=self._fold, ending=".mp4")
         return Task(
             key, slug, form.model.id, body, 1, form.price, form.seconds, labels, output,
             row.place(()),
