@@ -80,21 +80,31 @@ def _resumed(tasks: int, rounds: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with stage(*SLOW, "--balance", "100000000", root=root) as on:
-            for turn in range(rounds):
-                _in_flight(on, f"boats{turn}", tasks)
+            for way in ("plain", "tls"):
+                for turn in range(rounds):
+                    _in_flight(on, f"{way}{turn}", tasks)
         # Two hours later they are all done.
         with stage(*INSTANT, "--offset", "7200", root=root) as on:
-            ours, script = in_turns(
-                rounds,
-                lambda turn: on.batchgen(
-                    "run", str(root / f"boats{turn}.yaml"), *FLAGS
-                ),
-                lambda turn: _peer(
-                    on, "collect", str(turn), str(root / f"boats{turn}.ids")
-                ),
-            )
-    what = f"CPU of a task in flight, {tasks:,} of them"
+            ours, script = _collected(on, "plain", rounds)
+            what = f"CPU of a task in flight, {tasks:,} of them"
+            yield _figure(what, ours / tasks, 4, 2.5, "aiohttp script", script / tasks)
+            if nginx.missing():
+                return  # it was said above
+            with sealed(on) as tls:
+                ours, script = _collected(tls, "tls", rounds)
+    what = f"CPU of a task in flight over TLS, {tasks:,} of them"
     yield _figure(what, ours / tasks, 4, 2.5, "aiohttp script", script / tasks)
+
+
+def _collected(on: Stage, way: str, rounds: int) -> list[float]:
+    """Seconds of each contender."""
+    return in_turns(
+        rounds,
+        lambda turn: on.batchgen("run", str(on.root / f"{way}{turn}.yaml"), *FLAGS),
+        lambda turn: _peer(
+            on, "collect", f"{way}{turn}", str(on.root / f"{way}{turn}.ids")
+        ),
+    )
 
 
 def _peer(on: Stage, name: str, turn: str, what: str) -> float:
