@@ -176,6 +176,9 @@ class _Transfer:
         try:
             for block in self._blocks(answer):
                 part.append(block)
+        except httpx.RemoteProtocolError as error:
+            if total is None or part.size == total:
+                raise broken("the connection", error) from error
         except (httpx.TransportError, OSError) as error:
             raise broken("the connection", error) from error
         if total is not None and part.size != total:

@@ -15,7 +15,8 @@ from batchgen.patterns import pattern
 KEPT = 5.0  # seconds; servers hang up on who is silent for longer
 READ = 64 << 10  # bytes of an answer to take at once
 _MOST_HEAD = 100 << 10  # of an answer; its trailers may have as many
-_FINAL = 200  # below it are answers that announce another one
+_MOST_DIGITS = 18  # of a length
+_FIRST, _FINAL = 100, 200  # between them are answers that announce another one
 _CONTROLS = pattern(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -62,6 +63,7 @@ class Incoming:
     Attributes:
         status: of HTTP, once it has begun.
         headers: once it has begun; with names in lower case.
+        length: bytes of the body, if its head says so.
         pieces: of the body, as they came; to be taken away by whoever likes.
         size: bytes of the body that came.
         is_begun: whether its head is there, and interim ones are passed.
@@ -72,6 +74,7 @@ class Incoming:
     def __init__(self) -> None:
         self.status = 0
         self.headers: Mapping[str, str] = {}
+        self.length: int | None = None
         self.pieces: list[bytes] = []
         self.size = 0
         self.is_begun = False
@@ -79,14 +82,13 @@ class Incoming:
         self.stays = False
         self._raw: list[tuple[bytes, bytes]] = []
         self._head = 0  # bytes that came since the last piece of a body
+        self._flaw = ""
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body, if its head says so."""
-        # llhttp refuses lengths that are no numbers, and those of chunked bodies.
-        told = self.headers.get("content-length")
-        return None if told is None else int(told)
+        # What most readers bear, and nobody reads in two ways.
+        self._parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
 
     def feed(self, data: bytes) -> None:
         """Take what came next; nothing stands for the end of the connection.
@@ -105,6 +107,8 @@ class Incoming:
             if not self.is_whole:
                 raise Garbled(str(error)) from error
             self.stays = False
+        if self._flaw:
+            raise Garbled(self._flaw)
         if self.is_whole:
             self._parser = None  # it knows us, and we know it: nobody would free it
         elif self._head > _MOST_HEAD:
@@ -113,8 +117,7 @@ class Incoming:
     def _end(self) -> None:
         if not self.is_begun:
             raise Garbled("it hung up without an answer")
-        coding = self.headers.get("transfer-encoding", "")
-        if self.length is not None or "chunked" in coding.lower():
+        if self.length is not None or "transfer-encoding" in self.headers:
             raise Garbled("it hung up within its answer")
         self.is_whole, self.stays, self._parser = True, False, None
 
@@ -128,22 +131,36 @@ class Incoming:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A line of the head, or of the trailers, which nobody needs."""
         if not self.is_begun:
-            self._raw.append((name, value))
+            self._raw.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is there, or an interim one."""
         if self.is_begun or self._parser is None:
             return
         status = self._parser.get_status_code()
-        if status >= _FINAL:
+        if status < _FIRST:
+            self._flaw = f"it has a status of {status}"
+        elif status >= _FINAL:
             self.status, self.headers = status, headers_of(self._raw)
             self.stays = self._parser.should_keep_alive()
             self.is_begun, self._head = True, 0
+            self._frame()
         self._raw.clear()
+
+    def _frame(self) -> None:
+        """Where the body ends, which decides whether all of it came."""
+        coding = self.headers.get("transfer-encoding", "chunked")
+        length = self.headers.get("content-length", "0")
+        if coding.lower() != "chunked":
+            self._flaw = f"a body in {coding}"
+        elif not (length.isdecimal() and len(length) <= _MOST_DIGITS):
+            self._flaw = f"a body of {length[:_MOST_DIGITS]} bytes"
+        elif "content-length" in self.headers:
+            self.length = int(length)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if not self.is_whole:
+        if self.is_begun and not self.is_whole:
             self._head = 0
             self.size += len(data)
             self.pieces.append(data)

@@ -27,10 +27,14 @@ class Shape(NamedTuple):
     values: tuple[Any, ...]
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """The values by their names."""
+        return dict(zip(self.names, self.values, strict=True))
+
+    @property
     def known(self) -> dict[str, Any]:
         """The fields whose value is known."""
-        fields = zip(self.names, self.values, strict=True)
-        return {name: value for name, value in fields if value is not None}
+        return {k: value for k, value in self.fields.items() if value is not None}
 
 
 class Lot(Struct):

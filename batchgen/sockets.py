@@ -8,6 +8,7 @@ socket, and goes straight to its reader.
 import base64
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from batchgen.channels import is_quiet
 from batchgen.http1 import KEPT, READ, Garbled, Incoming, request
 
 _LOOPBACK = "127.0.0.1"
+_MOST_KEPT = 32  # more than may be fetched at once
 _MOST_WELCOME = 16 << 10  # of a proxy's answer
 _TICK = 0.25  # seconds after which the reader of a body is asked whether it goes on
 _CONNECT, _WRITE, SILENCE = 10.0, 10.0, 30.0  # seconds
@@ -139,7 +141,7 @@ class Wire:
         context.set_alpn_protocols(["http/1.1"])
         self._context = context
         self._proxy = proxy
-        self._kept: dict[_Way, list[Line]] = {}
+        self._shelf = _Shelf()
 
     def ask(self, question: Question) -> "Line":
         """Send a request without a body; the head of its answer.
@@ -150,21 +152,18 @@ class Wire:
         url, sealed = question.url, question.url.scheme == "https"
         port = url.port or (443 if sealed else 80)
         way = _Way(sealed, url.host, port, question.name)
-        kept = self._kept.setdefault(way, [])
-        while (line := _last(kept)) is not None:
+        while (line := self._shelf.take(way)) is not None:
             # A server may hang up just now; whoever is asked for a file may be asked
             # again.
             with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
                 return _asked(line, question)
-        return _asked(self._dial(way, kept), question)
+        return _asked(self._dial(way), question)
 
     def close(self) -> None:
-        """Hang up where a connection is kept for the next question."""
-        for kept in self._kept.values():
-            while (line := _last(kept)) is not None:
-                line.hang_up()
+        """Hang up where a connection is kept for the next question; keep none more."""
+        self._shelf.close()
 
-    def _dial(self, way: _Way, kept: "list[Line]") -> "Line":
+    def _dial(self, way: _Way) -> "Line":
         host, port = way.host, way.port
         proxy = None if host == _LOOPBACK else self._proxy
         where = (host, port) if proxy is None else (proxy.host, proxy.port)
@@ -173,7 +172,7 @@ class Wire:
             plug = socket.create_connection(where, left)
         except OSError as error:
             raise _trouble(error, httpx.ConnectTimeout, httpx.ConnectError) from error
-        line = Line(plug, kept)
+        line = Line(plug, way, self._shelf)
         try:
             if proxy is not None:
                 _tunnel(line, f"[{host}]" if ":" in host else host, port, proxy)
@@ -186,17 +185,46 @@ class Wire:
         return line
 
 
-def _last(kept: "list[Line]") -> "Line | None":
-    """The one that was used last, if it can be used once more; others are given up."""
-    while kept:
-        try:
-            line = kept.pop()
-        except IndexError:
-            return None  # another thread was faster
-        if line.is_good:
-            return line
-        line.hang_up()
-    return None
+class _Shelf:
+    """Connections between two questions; no thread sees one that another has."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def take(self, way: _Way) -> "Line | None":
+        """The last that was put here of those that lead there and still answer."""
+        while True:
+            now = time.monotonic()
+            with self._lock:
+                stale = [one for one in self._lines if now - one.since > KEPT]
+                fresh = [one for one in self._lines if now - one.since <= KEPT]
+                found = next((one for one in reversed(fresh) if one.way == way), None)
+                self._lines = [one for one in fresh if one is not found]
+            for line in stale:
+                line.hang_up()
+            if found is None or found.is_quiet:
+                return found
+            found.hang_up()
+
+    def put(self, line: "Line") -> None:
+        """Keep it for a while, in place of the oldest if there are many."""
+        line.since = time.monotonic()
+        with self._lock:
+            self._lines.append(line)
+            room = 0 if self._is_closed else _MOST_KEPT
+            over = max(0, len(self._lines) - room)
+            many, self._lines = self._lines[:over], self._lines[over:]
+        for one in many:
+            one.hang_up()
+
+    def close(self) -> None:
+        """Hang up, and keep nothing from now on."""
+        with self._lock:
+            lines, self._lines, self._is_closed = self._lines, [], True
+        for line in lines:
+            line.hang_up()
 
 
 def _asked(line: "Line", question: Question) -> "Line":
@@ -232,16 +260,20 @@ class Line:
 
     Attributes:
         plug: its socket.
+        way: where it leads.
+        since: when it was put on the shelf.
         status: of the answer.
         headers: of the answer, with names in lower case.
     """
 
-    def __init__(self, plug: socket.socket, kept: "list[Line]") -> None:
+    def __init__(self, plug: socket.socket, way: _Way, shelf: _Shelf) -> None:
         self.plug = plug
+        self.way = way
+        self.since = 0.0
         self.status = 0
         self.headers: Mapping[str, str] = {}
-        self._kept = kept  # where it waits between questions
-        self._since = 0.0
+        self._shelf = shelf
+        self._is_asked = False
         self._answer = Incoming()
         self._ahead = memoryview(b"")
         # Bytes of the body that are still to be taken from the socket; None where its
@@ -249,10 +281,8 @@ class Line:
         self._left: int | None = None
 
     @property
-    def is_good(self) -> bool:
-        """Whether an idle one can be used once more, as far as anybody can tell."""
-        if time.monotonic() - self._since > KEPT:
-            return False
+    def is_quiet(self) -> bool:
+        """Whether nothing came between two questions, not even the end."""
         # TLS may have opened more than was asked for.
         ahead = self.plug.pending() if isinstance(self.plug, ssl.SSLSocket) else 0
         return not ahead and is_quiet(self.plug)
@@ -290,6 +320,7 @@ class Line:
             httpx.TransportError: none came.
         """
         answer = self._answer = Incoming()
+        self._is_asked = True
         try:
             target = question.url.raw_path
             self.write(request("GET", target, question.headers))
@@ -349,7 +380,9 @@ class Line:
                 if isinstance(error, TimeoutError):
                     return None
                 raise
-        self._left = (self._left or 0) - count
+        left = self._left = (self._left or 0) - count
+        if not count and left:
+            raise httpx.RemoteProtocolError("it hung up within its answer")
         return count
 
     def close(self) -> None:
@@ -357,11 +390,11 @@ class Line:
 
         Of a body that was not read to its end, the rest would come before an answer.
         """
+        asked, self._is_asked = self._is_asked, False
         is_read = not self._ahead and (self._left == 0 or self._answer.is_whole)
-        if is_read and self._answer.stays:
-            self._since = time.monotonic()
-            self._kept.append(self)
-        else:
+        if asked and is_read and self._answer.stays:
+            self._shelf.put(self)
+        elif asked:
             self.hang_up()
 
     def hang_up(self) -> None:

@@ -327,6 +327,39 @@ def test_a_cut_transfer_goes_on_where_it_ended(
     assert sum(bench.got) == len(CLIP)
 
 
+def boxes(count: int) -> bytes:
+    """A clip whose end nobody sees: it is whole at each of its fragments."""
+    return CLIP[:92] + (box(b"moof", bytes(992)) + box(b"mdat", bytes(20_000))) * count
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Length": f"{len(boxes(4))} \t"},
+        {"Content-Length": f"000{len(boxes(4))}"},
+        {"Transfer-Encoding": "identity"},
+        {"Transfer-Encoding": "gzip"},
+    ],
+)
+def test_a_clip_that_is_whole_at_every_cut_is_not_taken_before_its_end(
+    bench: Bench, site: Site, headers: dict[str, str]
+) -> None:
+    whole = boxes(4)
+
+    def cut(ask: Ask) -> None:
+        ask.send_response_only(200)
+        told = headers or {"Content-Length": str(len(whole))}
+        for name, value in told.items():
+            ask.send_header(name, value)
+        ask.end_headers()
+        ask.wfile.write(boxes(2))
+
+    site.give(cut, file(whole))
+    bench.fail(Unavailable)
+    assert bench.fetch() == saved(whole, validator='"v1"')
+
+
 @pytest.mark.parametrize(
     "validator", [{}, {"ETag": 'W/"v1"'}, {"ETag": "v1"}, {"Last-Modified": DATE}]
 )

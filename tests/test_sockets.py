@@ -13,6 +13,7 @@ from test_client import whole_request
 
 from batchgen import sockets
 from batchgen.downloads import carrier
+from batchgen.http1 import KEPT
 from batchgen.sockets import Line, Question, Served, Wire
 
 Talk = Callable[[socket.socket], object]
@@ -88,7 +89,7 @@ def body(answer: Served) -> bytes:
 
 
 def kept(wire: Wire) -> list[Line]:
-    return [line for lines in wire._kept.values() for line in lines]  # noqa: SLF001
+    return wire._shelf._lines  # noqa: SLF001 - nobody else knows which are kept
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
@@ -211,12 +212,54 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted(
     assert host.connections == 2
 
 
-def test_nothing_is_kept_beyond_the_end(host: Host, wire: Wire) -> None:
+def test_whoever_asks_hangs_up_on_those_who_were_idle_for_long(
+    host: Host, wire: Wire
+) -> None:
+    host.gives(*[file(b"abc")] * 2)
+    body(wire.ask(host.question("one.example")))
+    (line,) = kept(wire)
+    line.since -= KEPT
+    body(wire.ask(host.question("other.example")))
+    assert line.plug.fileno() == -1
+    assert kept(wire) != [line]
+
+
+def test_only_so_many_are_kept(host: Host, wire: Wire) -> None:
     host.gives(file(b"abc"))
+    for number in range(sockets._MOST_KEPT + 5):  # noqa: SLF001 - the limit itself
+        body(wire.ask(host.question(f"{number}.example")))
+    assert len(kept(wire)) == sockets._MOST_KEPT  # noqa: SLF001 - the same
+    assert kept(wire)[0].way.name == "5.example"
+
+
+def test_nothing_is_kept_beyond_the_end(host: Host, wire: Wire) -> None:
+    host.gives(*[file(b"abc")] * 2)
+    late = wire.ask(host.question())
     body(wire.ask(host.question()))
     (line,) = kept(wire)
     wire.close()
+    body(late)
     assert line.plug.fileno() == -1
+    assert kept(wire) == []
+
+
+def test_what_is_closed_twice_is_kept_once(host: Host, wire: Wire) -> None:
+    host.gives(file(b"abc"))
+    answer = wire.ask(host.question())
+    body(answer)
+    answer.close()
+    assert len(kept(wire)) == 1
+
+
+@pytest.mark.parametrize("kind", [file(b"x" * 200_000), CHUNKED])
+def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(
+    host: Host, wire: Wire, kind: bytes
+) -> None:
+    host.gives(kind[:-6])
+    answer = wire.ask(host.question())
+    with pytest.raises(httpx.RemoteProtocolError, match="within its answer"):
+        body(answer)
+    answer.close()
     assert kept(wire) == []
 
 

@@ -44,7 +44,7 @@ async def schemas(
             continue
         model = models.find(shape.model)
         defaults = model.identity_defaults if model else {}
-        fields = used(_fields(shape, lot), defaults, live.schema)
+        fields = used(shape.fields, defaults, live.schema)
         for _, fault in faults(fields, live.schema):
             raise UsageError(
                 f"{shape.model} {fault} ({lot.first.slug})",
@@ -52,10 +52,6 @@ async def schemas(
                 advice="Nothing was submitted. This is the account's live schema; "
                 "`batchgen models --refresh` shows all that has changed.",
             )
-
-
-def _fields(shape: Shape, lot: Lot) -> dict[str, object]:
-    return dict(zip(shape.names, shape.values, strict=True))
 
 
 def _unlisted(model: str, warn: Warn, *, stop: bool) -> None:

@@ -55,8 +55,9 @@ def leave(
     began: datetime,
     now: datetime,
 ) -> tuple[report.Summary, report.Book | None]:
-    """Write `summary.json`, `results.csv` and `report.html`; summary and page's book.
+    """Write `summary.json`, `results.csv` and `report.html`; the summary.
 
+    Also the page's book, if there is one, and if nobody was in a hurry to leave.
     A run that had nothing to do keeps the summary of the one that did something.
     What cannot be written is told and left out.
     """
@@ -83,11 +84,18 @@ def leave(
     with spared():
         publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
     found = book(folder, document, tasks, tally) if pages else None
-    if found:
-        found = _looked(folder, found, tally, _SOON)
-        with spared():
-            publish_page(folder / PAGE, [found], now)
-    return document, found
+    if found is None:
+        return document, None
+    first, more = found, True
+    try:
+        # What goes wrong here goes wrong again when all else is told.
+        with suppress(Exception):
+            first = _looked(folder, found, tally, _SOON)
+    except KeyboardInterrupt:
+        more = False
+    with spared():
+        publish_page(folder / PAGE, [first], now)
+    return document, first if more else None
 
 
 @contextmanager
@@ -148,20 +156,20 @@ def illustrate(
     It comes last, when all that matters is written: who interrupts it loses pictures
     that the next report makes.
     """
-    looked = _looked(folder, book, tally, _MOST_PICTURES)
+    try:
+        looked = _looked(folder, book, tally, _MOST_PICTURES)
+    except KeyboardInterrupt:
+        return
     if looked.media != book.media:
         with spared():
             publish_page(folder / PAGE, [looked], now())
 
 
 def _looked(folder: Path, book: report.Book, tally: Tally, most: int) -> report.Book:
-    """A book with what so many new clips show; as it was if somebody interrupts."""
+    """A book with what so many new clips show."""
     if not posters.available():
         return book
-    try:
-        return book.illustrated(posters.look(folder, saved(tally), told, most))
-    except KeyboardInterrupt:
-        return book
+    return book.illustrated(posters.look(folder, saved(tally), told, most))
 
 
 def saved(tally: Tally) -> Iterator[SavedFile]:

@@ -161,8 +161,8 @@ class Station:
 
     def _abandon(self) -> None:
         self._worker.stop.set()
-        self._files.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._files.close()
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
 

@@ -681,8 +681,8 @@ MUTATIONS = (
     Mutation(
         "a body that was left answers the next question",
         "sockets.py",
-        "        if is_read and self._answer.stays:\n",
-        "        if self._answer.stays:\n",
+        "        if asked and is_read and self._answer.stays:\n",
+        "        if asked and self._answer.stays:\n",
         "tests/test_sockets.py",
     ),
     Mutation(
