@@ -32,6 +32,10 @@ _NO_LINKS = frozenset(
 )
 
 
+# Made once: `json.dumps` would make one for each sidecar.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 class BadClip(StoreError):
     """The service gives something else than a clip, again and again."""
 
@@ -385,7 +389,7 @@ def write_sidecar(
 
     Power loss may take its name; what it says stands in the state file, too.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = _JSON.encode(value)
     try:
         data = fast.format(text.encode(), indent=2) + b"\n"
     except UnicodeEncodeError:  # half a pair of UTF-16: no JSON to the strict

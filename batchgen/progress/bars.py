@@ -54,7 +54,7 @@ class Bars:
     def event(self, event: Event, tally: Tally) -> None:
         """Let a problem scroll by; draw, if it is time."""
         self._finished += isinstance(event, OutputsSaved | TaskAbandoned)
-        line = self._narrator.tell(event, tally, self._now())
+        line = self._narrator.tell(event, tally, self._now)
         with self._drawing():
             if line and line.level in self._levels:
                 self._above(self._spoken(line))

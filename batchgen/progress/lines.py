@@ -40,7 +40,7 @@ class Lines:
 
     def event(self, event: Event, tally: Tally) -> None:
         """Write the line of an event, if it has one."""
-        line = self._narrator.tell(event, tally, self._now())
+        line = self._narrator.tell(event, tally, self._now)
         if line and line.level in self._levels:
             self._write(str(line))
 

@@ -1,5 +1,6 @@
-"""What one event says to a person, in one line. Pure: the moment is an argument."""
+"""What one event says to a person, in one line. Pure: the clock is an argument."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
@@ -66,27 +67,29 @@ class Narrator:
         self._failed: dict[str, str] = {}
         self._told: tuple[Event | None, Line | None] = (None, None)
 
-    def tell(self, event: Event, tally: Tally, at: datetime) -> Line | None:
+    def tell(
+        self, event: Event, tally: Tally, now: Callable[[], datetime]
+    ) -> Line | None:
         """The line of an event that was just applied; None if it has none.
 
         Several observers may ask for the line of one event.
         """
         if event is not self._told[0]:
-            self._told = (event, self._line(event, tally, at))
+            self._told = (event, self._line(event, tally, now))
         return self._told[1]
 
     def _line(  # noqa: C901, PLR0911, PLR0912 - one row for each event
-        self, event: Event, tally: Tally, at: datetime
+        self, event: Event, tally: Tally, now: Callable[[], datetime]
     ) -> Line | None:
         match event:
             case SessionOpened():
-                return self._start(event, tally, at)
+                return self._start(event, tally, now())
             case SessionClosed():
                 return _end(event, tally)
             case AttemptStarted():
                 return self._attempt(event, tally)
             case AttemptAccepted():
-                return self._accept(event, tally, at)
+                return self._accept(event, tally, now())
             case AttemptRefused():
                 text = f"{_slug(event.task, tally)} {event.kind}: {event.message}"
                 return Line("refused", text, "detail")
@@ -101,7 +104,7 @@ class Narrator:
             case PredictionFailed():
                 return self._fail(event, tally)
             case OutputsSaved():
-                return self._done(event, tally, at)
+                return self._done(event, tally, now())
             case OutputsMissing():
                 names = ", ".join(event.names)
                 text = f"{_slug(event.task, tally)} {names}: fetching again, free"

@@ -80,6 +80,7 @@ class Timeline(Struct):
 def timeline(records: Iterable[Record]) -> Timeline:
     """The story of a journal with its times."""
     found, ledger = Timeline(), Ledger()
+    before = ledger.spent, ledger.committed
     begin = last = base = 0.0
     for record in records:
         at = datetime.fromisoformat(record.at).timestamp()
@@ -90,10 +91,11 @@ def timeline(records: Iterable[Record]) -> Timeline:
         last = max(at, begin)
         second = base + last - begin
         _note(found, record, second, at)
-        before = ledger.spent, ledger.committed
         ledger.apply(record.event)
-        if (ledger.spent, ledger.committed) != before:
-            found.money.append((second, ledger.spent, ledger.committed))
+        after = ledger.spent, ledger.committed
+        if after != before:
+            found.money.append((second, *after))
+            before = after
         found.length = second
     return found
 
