@@ -44,7 +44,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         if find_spec(peer) is None:
             raise Skipped(f"{peer} is not installed")
     yield from _whole(50 if quick else 2_000, 1 if quick else 3)
-    yield from _resumed(50 if quick else 2_000, 1 if quick else 3)
+    yield from _resumed(50 if quick else 2_000, 1 if quick else 5)
 
 
 def _whole(tasks: int, rounds: int) -> Iterator[Figure]:
