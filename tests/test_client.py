@@ -652,3 +652,13 @@ async def test_what_nobody_foresaw_is_a_doubt_like_any_other() -> None:
     ) as api:
         with pytest.raises(Uncertain, match="nobody foresaw"):
             await api.submit(MODEL, BODY)
+
+
+async def test_a_models_name_is_no_address() -> None:
+    with Server(sends(reply(400, says(400, "no such model")))) as server:
+        async with client(server.url) as api:
+            with pytest.raises(Refused):
+                await api.submit("acme/x?price=0#a b\r\nHost: y", BODY)
+    line = server.requests[0].partition(b"\r\n")[0]
+    asked = b"acme/x%3Fprice%3D0%23a%20b%0D%0AHost%3A%20y"
+    assert line == b"POST /api/v3/" + asked + b" HTTP/1.1"

@@ -24,7 +24,7 @@ from batchgen.events import (
     Window,
     dump,
 )
-from batchgen.ledger import Ledger
+from batchgen.ledger import Account, Ledger
 
 A, B = "a" * 32, "b" * 32
 WINDOW = Window(since="2026-10-01T12:00:00.000Z", until="2026-10-01T12:02:00.000Z")
@@ -195,3 +195,15 @@ def test_money_is_never_a_float_and_is_written_as_text() -> None:
     assert dump(started(reserve=420_000))["reserve"] == "420000"
     read = {"task": A, "attempt": 1, "amount": "-5"}
     assert convert(read, CostSettled).amount == -5
+
+
+def test_money_of_every_earlier_start_is_known_by_its_attempt() -> None:
+    ledger = Ledger()
+    for number in (1, 2, 3):
+        ledger.apply(opened(None))
+        ledger.apply(started(number))
+    ledger.apply(opened(None))
+    assert [ledger.account(A, number) for number in (1, 2, 3)] == [
+        (Account.IN_FLIGHT, 100)
+    ] * 3
+    assert ledger.cost(A, 3) == 300

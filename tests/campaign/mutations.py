@@ -348,7 +348,7 @@ MUTATIONS = (
         "ledger.py",
         "            self._earlier |= held\n",
         "            self._earlier = held\n",
-        LIVES,
+        LEDGER,
     ),
     # Settling.
     Mutation(
@@ -533,7 +533,7 @@ MUTATIONS = (
         "client.py",
         "quote(model), self._spelled",
         "model, self._spelled",
-        SECURITY,
+        CLIENT,
     ),
     Mutation(
         "the key may be repeated",
