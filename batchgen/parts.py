@@ -30,8 +30,6 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LINKS = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 )
-
-
 # Made once: `json.dumps` would make one for each sidecar.
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 

@@ -285,6 +285,19 @@ class Plan(Struct):
             self.cost += task.price
 
 
+def before_of(
+    task: Task,
+    change: Change,
+    states: Mapping[str, TaskState],
+    slugs: Mapping[str, str],
+) -> TaskPlanned | None:
+    """What the run knows of a task that has another name or request now."""
+    if change not in ("changed", "renamed"):
+        return None
+    known = states.get(task.id) or states.get(slugs.get(task.slug, ""))
+    return known.planned if known else None
+
+
 def change_of(
     task: Task,
     states: Mapping[str, TaskState],

@@ -56,9 +56,9 @@ def count(lots: Lots, task: Task) -> None:
         else None
         for name, value in task.input.items()
     ]
-    # A shape is a tuple, and finds itself under any equal one.
-    shape = (task.model, task.price, (*task.input,), (*values,))
-    lot = lots.get(shape)  # type: ignore[call-overload]
+    # A shape is a tuple, and is found by any equal one.
+    shape: Any = (task.model, task.price, (*task.input,), (*values,))
+    lot = lots.get(shape)
     if lot is None:
         lot = lots[Shape(*shape)] = Lot(task)
     lot.count += 1

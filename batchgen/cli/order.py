@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from batchgen.cli.colour import say
 from batchgen.cli.settings import Settings, fingerprint
 from batchgen.cli.split import Cut, folder_name
 from batchgen.errors import ManifestError, UsageError
-from batchgen.events import ElementKnown, TaskPlanned
+from batchgen.events import ElementKnown
 from batchgen.findings import Finding, Place
 from batchgen.images import Album
 from batchgen.manifest import Manifest, load
 from batchgen.models import Catalog, Model, catalog
 from batchgen.money import Micros
 from batchgen.names import PREVIOUS
-from batchgen.plan import Change, Plan, Policy, Retry, change_of
+from batchgen.plan import Plan, Policy, Retry, before_of, change_of
 from batchgen.readers.nodes import Origin
 from batchgen.records import Record
 from batchgen.selector import hashes, selector
@@ -152,7 +152,7 @@ class Order(Struct):
             change = change_of(task, tally.states, slugs, policy)
             if carries_on and change == "failed" and _had_again(task, tally):
                 change = "done"
-            before = _before(task, change, tally, slugs)
+            before = before_of(task, change, tally.states, slugs)
             self.plan.add(task, change, task.labels.get(group, other), before)
 
         for place, task in enumerate(self.expansion):
@@ -442,17 +442,6 @@ def _had_again(task: Task, tally: Tally) -> bool:
     state = tally.states[task.id]
     mine = tally.ledger.is_of_this_start(task.id, len(state.attempts))
     return mine and state.status is Status.DONE
-
-
-def _before(
-    task: Task, change: Change, tally: Tally, slugs: Mapping[str, str]
-) -> TaskPlanned | None:
-    """What the run knows of a task that has another name or request now."""
-    if change not in ("changed", "renamed"):
-        return None
-    states = tally.states
-    known = states.get(task.id) or states.get(slugs.get(task.slug, ""))
-    return known.planned if known else None
 
 
 def _slugs(tally: Tally) -> dict[str, str]:
