@@ -1,19 +1,21 @@
 """A connection to the API that answers one request after the other, each by itself.
 
-The bytes go over a stream of httpcore's network backends. What httpcore has between it
-and HTTP, its locks and traces for requests that share a connection, costs as much as a
-small reading. Submissions go through it all the same: its trace events alone prove how
-far one came.
+The bytes go over anyio's own streams. What httpcore has between those and HTTP, its
+locks and traces for requests that share a connection and a timer for each call, costs
+as much as a small reading. Submissions go through it all the same: its trace events
+alone prove how far one came.
 """
 
 import select
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 import httpcore
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.tls import TLSStream
 
 from batchgen.errors import Unavailable
 from batchgen.http1 import KEPT, READ, Garbled, Incoming, Raw, request
@@ -29,23 +31,79 @@ def is_quiet(found: socket.socket) -> bool:
     return not poll.poll(0)
 
 
-class Channel:
-    """To one origin, straight; whoever takes it has it alone.
+class Stream(Protocol):
+    """Bytes both ways, as anyio's streams carry them."""
 
-    Raises httpcore's errors for whatever comes in place of an answer.
-    """
+    async def send(self, item: bytes, /) -> None:
+        """All of these."""
+
+    async def receive(self, max_bytes: int = ..., /) -> bytes:
+        """What comes next; EndOfStream, or nothing, at the end."""
+
+    async def aclose(self) -> None:
+        """Hang up."""
+
+
+class _Beneath:
+    """A stream of httpcore's, where somebody has put another network beneath."""
 
     def __init__(
         self, stream: httpcore.AsyncNetworkStream, limits: Mapping[str, float]
     ) -> None:
         self._stream = stream
         self._limits = limits
-        self._socket: socket.socket | None = stream.get_extra_info("socket")
+
+    async def send(self, item: bytes, /) -> None:
+        """All of these."""
+        await self._stream.write(item, self._limits["write"])
+
+    async def receive(self, max_bytes: int = READ, /) -> bytes:
+        """What comes next; nothing at the end."""
+        return await self._stream.read(max_bytes, self._limits["read"])
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        await self._stream.aclose()
+
+
+class Channel:
+    """To one origin, straight; whoever takes it has it alone.
+
+    Raises httpcore's errors for whatever comes in place of an answer. How long that
+    may take is for the caller to say.
+    """
+
+    def __init__(self, stream: Stream, plug: socket.socket | None = None) -> None:
+        self._stream = stream
+        self._socket = plug
         self._since = anyio.current_time()
         self._stays = True
 
     @classmethod
     async def open(
+        cls, host: str, port: int, context: ssl.SSLContext | None, patience: float
+    ) -> Self:
+        """Connect; over TLS if there is a context to judge the host's certificate by.
+
+        `patience` is in seconds.
+        """
+        try:
+            with anyio.fail_after(patience):
+                stream: SocketStream | TLSStream
+                if context is None:
+                    stream = await anyio.connect_tcp(host, port)
+                else:
+                    stream = await anyio.connect_tcp(
+                        host, port, ssl_context=context, tls_standard_compatible=False
+                    )
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        return cls(stream, stream.extra(SocketAttribute.raw_socket, None))
+
+    @classmethod
+    async def upon(
         cls,
         network: httpcore.AsyncNetworkBackend,
         host: str,
@@ -53,7 +111,7 @@ class Channel:
         context: ssl.SSLContext | None,
         limits: Mapping[str, float],
     ) -> Self:
-        """Connect; over TLS if there is a context to judge the host's certificate by.
+        """Connect by way of another network.
 
         `limits` are seconds for each `connect`, `write` and `read`.
         """
@@ -61,7 +119,7 @@ class Channel:
         stream = await network.connect_tcp(host, port, timeout=patience)
         if context is not None:
             stream = await stream.start_tls(context, host, timeout=patience)
-        return cls(stream, limits)
+        return cls(_Beneath(stream, limits))
 
     @property
     def is_idle(self) -> bool:
@@ -94,17 +152,25 @@ class Channel:
             said = request(method, target, headers, body)
         except ValueError as error:
             raise httpcore.LocalProtocolError(str(error)) from error
-        await self._stream.write(said, self._limits["write"])
         try:
+            await self._stream.send(said)
             while not answer.is_whole:
-                answer.feed(await self._stream.read(READ, self._limits["read"]))
+                answer.feed(await self._next())
                 if answer.size > most:
                     raise Unavailable(f"an answer of over {most} bytes")
         except Garbled as error:
             raise httpcore.RemoteProtocolError(str(error)) from error
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise httpcore.ReadError(str(error.__cause__ or error)) from error
         self._stays = answer.stays
         self._since = anyio.current_time()
         return Raw(answer.status, answer.headers, b"".join(answer.pieces))
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._stream.receive(READ)
+        except anyio.EndOfStream:
+            return b""
 
     async def aclose(self) -> None:
         """Hang up."""

@@ -109,7 +109,8 @@ class Line:
     Args:
         base_url: what each path is added to.
         headers: sent with each request.
-        limits: seconds for each `connect`, `write` and `read`.
+        limits: seconds for each `connect`, `write` and `read`; of a kept connection
+            only the first, for the whole of a reading has its own.
         keep: whether a connection serves one request after the other; else each
             request has a fresh one. Nothing is ever sent twice.
         proxy: through which every connection goes; the environment's is never used.
@@ -135,7 +136,7 @@ class Line:
         self._limits = limits
         self._keep = keep
         self._idle: list[Channel | _Stock] = []
-        self._network = network or httpcore.AnyIOBackend()
+        self._network = network
         self._straight = keep and proxy is None
         self._trust = trust()
         self._trust.set_alpn_protocols(["http/1.1"])
@@ -201,10 +202,11 @@ class Line:
         origin = self._origin
         if self._straight:
             sealed = self._trust if origin.scheme == b"https" else None
-            host = origin.host.decode("ascii")
-            return await Channel.open(
-                self._network, host, origin.port, sealed, self._limits
-            )
+            host, port = origin.host.decode("ascii"), origin.port
+            if self._network is None:
+                patience = self._limits["connect"]
+                return await Channel.open(host, port, sealed, patience)
+            return await Channel.upon(self._network, host, port, sealed, self._limits)
         stock = self._stock.create_connection(origin)
         return _Stock(stock, origin, self._limits, trace)
 

@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BufferedIOBase
 from pathlib import Path
 from types import MappingProxyType
@@ -66,18 +66,19 @@ class Disk:
         if there is not None:
             self._held = {**self._held, str(folder): there.inode}
 
-    @contextmanager
-    def inside(self, folder: Path) -> Iterator[None]:
+    def inside(self, folder: Path) -> AbstractContextManager[None]:
         """Look once for the way to a folder below a held one, not at every call.
 
         For the names directly in it that this thread calls for. What takes the
         folder's place meanwhile is not written to, and no file gets a name then: who
         gives one looks again. Where the way is barred, it is each call that says so.
         """
-        path, before = str(folder), thread.inside
-        if self._is_in(path):
-            yield
-            return
+        path = str(folder)
+        return nullcontext() if self._is_in(path) else self._entered(path)
+
+    @contextmanager
+    def _entered(self, path: str) -> Iterator[None]:
+        before = thread.inside
         try:
             place = walk(f"{path}/.", self._held)
         except OSError:
@@ -256,12 +257,14 @@ class Disk:
 
     def _beside(self, old: Place, source: Path, target: Path) -> Place:
         """The place of a name that is to be given to what is at another place."""
-        if old.own and source.parent == target.parent:
-            return Place(target.name, old.folder)
-        if opened := self._is_in(str(target.parent)):
+        text = str(target)
+        above, _, name = text.rpartition("/")
+        if old.own and str(source).rpartition("/")[0] == above:
+            return Place(name, old.folder)
+        if opened := self._is_in(above):
             lead(opened.folder, self._held, opened.handle)
-            return Place(target.name, opened.handle)
-        return walk(str(target), self._held)
+            return Place(name, opened.handle)
+        return walk(text, self._held)
 
 
 def make_folders(disk: Disk, folder: Path, mode: int = 0o755) -> list[Path]:

@@ -32,14 +32,16 @@ class Lanes:
     """How many downloads at once: one more as long as that brings noticeably more.
 
     Were the line no limit, one more lane of n would bring an n-th more: half of that is
-    noticeable, and a lane whose loss costs less than half is taken away.
+    noticeable, and a lane whose loss costs less than half is taken away. It begins with
+    all of them: clips that are small or few are here before anything was learned, and
+    downloads that end together share the journal's syncs.
 
     Attributes:
         count: downloads that should be under way.
     """
 
-    def __init__(self, first: int = 8, fewest: int = 2, most: int = 16) -> None:
-        self.count = first
+    def __init__(self, fewest: int = 2, most: int = 16) -> None:
+        self.count = most
         self._fewest, self._most = fewest, most
         self._busy = 0  # lanes in use since the last note
         self._noted_at: float | None = None

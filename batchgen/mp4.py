@@ -17,6 +17,19 @@ Reader = Callable[[int, int], bytes]
 """Gives up to so many bytes from a place on; `os.pread` on an open file will do."""
 
 
+def ahead(read: Reader, most: int = 4096) -> Reader:
+    """The same reader, asked for more at once: the heads of small boxes lie close."""
+    begin, held = 0, b""
+
+    def found(length: int, place: int) -> bytes:
+        nonlocal begin, held
+        if not begin <= place <= begin + len(held) - length:
+            begin, held = place, read(max(length, most), place)
+        return held[place - begin : place - begin + length]
+
+    return found
+
+
 def starts_well(head: bytes | memoryview) -> bool:
     """Whether these first bytes can begin an MP4; eight are enough to know."""
     return head[4:_HEAD] == b"ftyp"

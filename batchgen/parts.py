@@ -196,7 +196,7 @@ class Part:
         """StoreError if the rest, and a twentieth of the whole, does not fit."""
         total = self.note.total or 0
         with on_disk(self.path):
-            free = self._disk.free(self.path.parent)
+            free = self._disk.free(self.target.parent)
         if free < total + total // 20 - self.size:
             raise StoreError(
                 f"{self.path.parent}: {free:,} bytes free, too few for "
@@ -231,7 +231,7 @@ class Part:
     def finish(self) -> SavedFile:
         """Verify the whole part, and give it its final name."""
         self._sync()
-        read = partial(self._disk.pread, self._handle)
+        read = mp4.ahead(partial(self._disk.pread, self._handle))
         with on_disk(self.path):
             sized = self.note.total is not None
             problem = mp4.flaw(read, self.size, open_end=sized)

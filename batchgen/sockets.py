@@ -10,10 +10,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 import httpx
 
@@ -23,9 +24,11 @@ from batchgen.http1 import KEPT, READ, Garbled, Incoming, request
 _LOOPBACK = "127.0.0.1"
 _MOST_KEPT = 32  # more than may be fetched at once
 _MOST_WELCOME = 16 << 10  # of a proxy's answer
-_TICK = 0.25  # seconds after which the reader of a body is asked whether it goes on
+_TICK = 0.25  # seconds of one call; then its caller looks whether to go on
 _CONNECT, _WRITE, SILENCE = 10.0, 10.0, 30.0  # seconds
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -237,7 +240,7 @@ def _asked(line: "Line", question: Question) -> "Line":
 
 
 def _left(timeout: float, late: type[httpx.TimeoutException]) -> float:
-    """The seconds that one call may take."""
+    """The seconds that one step may take."""
     deadline = _deadline.get()
     if deadline is None:
         return timeout
@@ -245,6 +248,27 @@ def _left(timeout: float, late: type[httpx.TimeoutException]) -> float:
     if left <= 0:
         raise late("the whole answer's head took too long")
     return min(timeout, left)
+
+
+def _patiently(
+    call: Callable[[], T],
+    seconds: float,
+    late: type[httpx.TimeoutException],
+    other: type[httpx.TransportError],
+) -> T:
+    """A call to a socket, as often as it takes until it neither fails nor times out.
+
+    So the socket's own timeout stays: to set another is a call to the system.
+    """
+    until = time.monotonic() + _left(seconds, late)
+    while True:
+        try:
+            return call()
+        except TimeoutError as error:
+            if time.monotonic() >= until:
+                raise late(str(error)) from error
+        except OSError as error:
+            raise other(str(error)) from error
 
 
 def _trouble(
@@ -267,6 +291,7 @@ class Line:
     """
 
     def __init__(self, plug: socket.socket, way: _Way, shelf: _Shelf) -> None:
+        plug.settimeout(_TICK)
         self.plug = plug
         self.way = way
         self.since = 0.0
@@ -294,24 +319,21 @@ class Line:
             left = _left(_CONNECT, httpx.ConnectTimeout)
             self.plug.settimeout(left)
             self.plug = context.wrap_socket(self.plug, server_hostname=name)
+            self.plug.settimeout(_TICK)
         except (OSError, ValueError) as error:
             raise _trouble(error, httpx.ConnectTimeout, httpx.ConnectError) from error
 
     def write(self, data: bytes) -> None:
         """Send all of it."""
-        try:
-            self.plug.settimeout(_left(_WRITE, httpx.WriteTimeout))
-            self.plug.sendall(data)
-        except OSError as error:
-            raise _trouble(error, httpx.WriteTimeout, httpx.WriteError) from error
+        while data:
+            send = partial(self.plug.send, data)
+            sent = _patiently(send, _WRITE, httpx.WriteTimeout, httpx.WriteError)
+            data = data[sent:]
 
     def read(self, most: int) -> bytes:
         """What comes next; nothing at the end."""
-        try:
-            self.plug.settimeout(_left(SILENCE, httpx.ReadTimeout))
-            return self.plug.recv(most)
-        except OSError as error:
-            raise _trouble(error, httpx.ReadTimeout, httpx.ReadError) from error
+        receive = partial(self.plug.recv, most)
+        return _patiently(receive, SILENCE, httpx.ReadTimeout, httpx.ReadError)
 
     def ask(self, question: Question) -> None:
         """Send a request, and read the head of its answer.
@@ -333,7 +355,6 @@ class Line:
         if answer.length is not None and not answer.is_whole:
             self._left = answer.length - answer.size
         self._turn()
-        self.plug.settimeout(_TICK)
 
     def _feed(self, data: bytes) -> None:
         try:

@@ -210,8 +210,11 @@ class Wire:
             data, kind = _body(body, files)
             asked = self.begin()
             try:
-                with anyio.fail_after(deadline):
+                raw = None
+                with anyio.move_on_after(deadline):
                     raw = await self.reads.ask(method, path, data, kind, most=most)
+                if raw is None:
+                    raise TimeoutError(f"no whole answer within {deadline:g} s")
                 answer = self._answer(raw, most)
             except ERRORS as error:
                 raise Unavailable(self.redact.text(sentence(error))) from error

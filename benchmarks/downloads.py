@@ -12,7 +12,7 @@ those of OpenSSL over the same bytes, and curl's. Each figure is the best of the
 what else the machine does only adds to it.
 
 The status reads of the last figure go through our client to a sandbox of its own, alone
-and while eight downloads fill a line of one gigabit a second.
+and while as many downloads as a run begins with fill a line of one gigabit a second.
 """
 
 import hashlib
@@ -39,6 +39,7 @@ from anyio.to_thread import run_sync
 from batchgen.client import Client
 from batchgen.disk import Disk
 from batchgen.downloads import DownloadStopped, carrier, fetch
+from batchgen.engines.here import MOST_AT_ONCE
 from batchgen.pace import Pace
 from batchgen.parts import BLOCK
 from batchgen.sandbox.launch import process
@@ -126,7 +127,7 @@ def serving(root: Path, size: int) -> Iterator[Site]:
     _clip(root / "www" / "clip.mp4", size)
     nginx.certificate(root, _PUBLIC, "127.0.0.1")
     site = Site(root, nginx.free_port(), nginx.free_port(), size)
-    rate = _GIGABIT // _CLIPS
+    rate = _GIGABIT // MOST_AT_ONCE
     conf = _SITE.format(plain=site.plain, tls=site.tls, rate=rate)
     with nginx.running(root, conf, site.tls):
         yield site
@@ -321,7 +322,7 @@ async def _meanwhile(
 
     with closing(carrier()) as http:
         async with anyio.create_task_group() as group:
-            for lane in range(_CLIPS):
+            for lane in range(MOST_AT_ONCE):
                 group.start_soon(one_after_the_other, lane, http)
             try:
                 took = await _read(client, prediction, seconds)

@@ -1,12 +1,14 @@
 """Readings share a connection, one after the other, as long as both sides would."""
 
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import httpcore
 import pytest
-from test_client import Script, Server, reply, sends, whole_request
+from test_client import Script, Server, client, reply, sends, whole_request
 
 from batchgen import channels
 from batchgen.connections import ERRORS, Line
@@ -21,9 +23,8 @@ LIMITS = {"connect": 5.0, "write": 5.0, "read": 5.0}
 
 
 @asynccontextmanager
-async def line(url: str, *, read: float = 5.0) -> AsyncIterator[Line]:
-    limits = {**LIMITS, "read": read}
-    found = Line(url, headers={"User-Agent": "test"}, limits=limits, keep=True)
+async def line(url: str) -> AsyncIterator[Line]:
+    found = Line(url, headers={"User-Agent": "test"}, limits=LIMITS, keep=True)
     yield found
     await found.aclose()
 
@@ -161,9 +162,26 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         peer.recv(1)  # until the other side gives up
 
     with Server(silent) as server:
-        async with line(server.url, read=0.1) as api:
-            with pytest.raises(ERRORS):
+        async with client(server.url) as api:
+            with pytest.raises(Unavailable, match="no whole answer within 0.1 s"):
+                await api.wire.ask("GET", "a", deadline=0.1)
+
+
+async def test_a_connection_that_breaks_says_how() -> None:
+    def breaks(peer: socket.socket, request: bytes) -> None:
+        del request
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with Server(breaks) as server:
+        async with line(server.url) as api:
+            with pytest.raises(httpcore.ReadError, match="reset"):
                 await api.ask("GET", "a", most=MOST)
+
+
+async def test_nobody_there_is_named_so() -> None:
+    async with line("http://127.0.0.1:9") as api:
+        with pytest.raises(httpcore.ConnectError, match="refused|connect"):
+            await api.ask("GET", "a", most=MOST)
 
 
 async def test_an_answer_of_too_many_bytes_is_left_unread() -> None:

@@ -61,17 +61,19 @@ def test_lanes_that_nobody_uses_prove_nothing() -> None:
     lanes = Lanes()
     for second in range(1000):
         lanes.note(float(second), second * 1_000_000, lanes.count // 2)
-        assert lanes.count == 8
+        assert lanes.count == 16
 
 
 def test_a_try_that_demand_did_not_last_for_is_taken_back() -> None:
     lanes = Lanes()
-    for second in (0, 5):
-        lanes.note(second, second, 8)
-    assert lanes.count == 9
-    lanes.note(6, 6, 1)
-    lanes.note(11, 11, 1)
-    assert lanes.count == 8
+    second = 0
+    while lanes.count == 16:
+        lanes.note(second, second, 16)
+        second += 5
+    assert lanes.count == 15
+    lanes.note(second - 4, second, 1)
+    lanes.note(second + 1, second, 1)
+    assert lanes.count == 16
 
 
 def test_lanes_stay_within_their_bounds_whatever_comes() -> None:

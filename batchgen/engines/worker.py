@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from posixpath import splitext
+from posixpath import basename, dirname, splitext
 from threading import Event as Flag
 
 from msgspec.structs import replace
@@ -31,6 +31,7 @@ class Worker:
         self.received: Callable[[int], None] = lambda _count: None
         self._files = files
         self._world = world
+        self._homes: dict[tuple[str, str], Path] = {}
         self._prepared: set[Path] = set()
         self._stores: dict[tuple[str, str], Store] = {}
 
@@ -44,7 +45,7 @@ class Worker:
             StoreError: the disk does not take a file, or it is no clip.
         """
         first = lease.links[0][1] if lease.links else ""
-        with self._world.disk.inside(Path(lease.folder, "videos", first).parent):
+        with self._world.disk.inside(self._home(lease, first)):
             saved = tuple(self._save(lease, *link) for link in lease.links)
             if lease.sidecar is not None:
                 for file in saved:
@@ -58,11 +59,19 @@ class Worker:
             self._stores[key] = opened(lease.store, videos, self._world, self.stop)
         return self._stores[key]
 
+    def _home(self, lease: Lease, name: str) -> Path:
+        """The folder of an output, made once: to make a path is to parse it."""
+        key = (lease.folder, dirname(name))
+        if key not in self._homes:
+            self._homes[key] = Path(lease.folder, "videos", key[1])
+        return self._homes[key]
+
     def _save(self, lease: Lease, url: str, name: str) -> SavedFile:
-        target, store = Path(lease.folder, "videos", name), self._store(lease)
+        home, store = self._home(lease, name), self._store(lease)
+        target = home / basename(name)
         if there := store.found(name, target, lease.prediction):
             return there
-        self._prepare(target.parent, Path(lease.folder))
+        self._prepare(home, lease.folder)
         saved = fetch(
             url,
             target,
@@ -75,15 +84,15 @@ class Worker:
         )
         folders = name.removesuffix(target.name)
         file = replace(saved, name=f"{folders}{saved.name}") if folders else saved
-        path = target.with_name(saved.name)
+        path = target if saved.name == target.name else home / saved.name
         if store.url or lease.posters:
             frames.leave(Path(lease.folder), path, file.sha256)
         return store.keep(name, file, path, lease.prediction)
 
-    def _prepare(self, folder: Path, run: Path) -> None:
+    def _prepare(self, folder: Path, run: str) -> None:
         if folder not in self._prepared:
             with on_disk(folder):
-                keep_folders(self._world.disk, folder, run)
+                keep_folders(self._world.disk, folder, Path(run))
             self._prepared.add(folder)
 
     def _explain(self, lease: Lease, file: SavedFile) -> None:
