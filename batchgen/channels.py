@@ -100,7 +100,8 @@ class Channel:
             raise httpcore.ConnectTimeout(str(error)) from error
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
             raise httpcore.ConnectError(str(error)) from error
-        return cls(stream, stream.extra(SocketAttribute.raw_socket, None))
+        plug = stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - not Django
+        return cls(stream, plug)
 
     @classmethod
     async def upon(

@@ -163,7 +163,7 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
 
     with Server(silent) as server:
         async with client(server.url) as api:
-            with pytest.raises(Unavailable, match="no whole answer within 0.1 s"):
+            with pytest.raises(Unavailable, match=r"no whole answer within 0\.1 s"):
                 await api.wire.ask("GET", "a", deadline=0.1)
 
 
@@ -180,7 +180,7 @@ async def test_a_connection_that_breaks_says_how() -> None:
 
 async def test_nobody_there_is_named_so() -> None:
     async with line("http://127.0.0.1:9") as api:
-        with pytest.raises(httpcore.ConnectError, match="refused|connect"):
+        with pytest.raises(httpcore.ConnectError, match=r"refused|connect"):
             await api.ask("GET", "a", most=MOST)
 
 
