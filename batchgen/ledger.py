@@ -144,13 +144,30 @@ class Ledger:
             return
         account = _OF_STAGE[now.stage]
         if was is not None:
+            self._turn(tasks, account)
+            return
+        amounts = [one.attempts[0].reserve for one in afters]
+        self.begun += sum(amounts)
+        self._hold(tasks, account, amounts)
+
+    def _turn(self, tasks: Sequence[str], account: Account) -> None:
+        """What these first attempts hold is from now on in this account."""
+        entries = [entry for entry in map(self._of_start.get, tasks) if entry]
+        before = {entry[0] for entry in entries}
+        if len(entries) != len(tasks) or len(before) != 1:
             for task in tasks:
                 _, held = self._entry(task) or _NOTHING
                 self._put(task, account, held)
             return
-        amounts = [one.attempts[0].reserve for one in afters]
+        amounts = [entry[1] for entry in entries]
+        self._totals[before.pop()] -= sum(amounts)
+        self._hold(tasks, account, amounts)
+
+    def _hold(
+        self, tasks: Sequence[str], account: Account, amounts: Sequence[Micros]
+    ) -> None:
+        """The first attempts of these tasks, of this start, hold as much there."""
         self._totals[account] += sum(amounts)
-        self.begun += sum(amounts)
         ones = {amount: self._one(account, amount) for amount in set(amounts)}
         entries = map(ones.__getitem__, amounts)
         self._of_start.update(zip(tasks, entries, strict=True))

@@ -19,7 +19,7 @@ from batchgen.errors import JournalDamaged
 from batchgen.events import KNOWN, Event, parse, pick_lines, read_lines
 from batchgen.records import FORMAT, TAIL, TAIL_FORM, Record, checksum, parsed, seal
 
-_PAGE = 1 << 16  # bytes
+_PAGE = 1 << 18  # bytes
 _STRETCH = 1 << 13  # events: clips take turns, and most of one's life stands in so many
 
 Source = Callable[[int, int], bytes]
@@ -283,13 +283,19 @@ def _tails(sums: list[int]) -> bytes:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without the collector: of what a journal makes nothing is garbage."""
+    """Without the collector: of what a journal makes nothing is garbage.
+
+    Nor does it look through all of that as soon as it is back: to freeze and unfreeze
+    is to count what there is among the old.
+    """
     busy = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if busy:
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 

@@ -249,9 +249,16 @@ class Tally:
 
     def want(self, tasks: Iterable[str], elements: Iterable[str] = ()) -> None:
         """Say which tasks the counts are about, and which of them are no clips."""
-        ids = dict.fromkeys(tasks)  # in their order, in which their states lie as well
+        ids = list(dict.fromkeys(tasks))
+        states = self.standing(ids)
         self.wanted, self.element_tasks = frozenset(ids), frozenset(elements)
-        self._counts = words(list(map(self.states.get, ids, repeat(_NEW))))
+        self._counts = words(states)
+
+    def standing(self, tasks: Sequence[str]) -> list[TaskState]:
+        """The states of some tasks, in order."""
+        if tasks == list(self.states):  # as a rule it is all of them, as they stand
+            return list(self.states.values())
+        return list(map(self.states.get, tasks, repeat(_NEW)))
 
     def _word(self, task: str) -> str:
         return word(self.states.get(task, _NEW))

@@ -34,7 +34,8 @@ from batchgen.events import (
     Window,
 )
 from batchgen.money import usd
-from batchgen.progress import Bars, Lines, observers
+from batchgen.progress import Lines, observers
+from batchgen.progress.bars import Bars
 from batchgen.progress.log import Log
 from batchgen.progress.rows import fitting
 from batchgen.report import Narrator

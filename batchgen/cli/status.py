@@ -141,18 +141,8 @@ def _standing(folder: Path) -> report.Standing:
     with undisturbed():
         bought = _Bought()
         document, order, tally, records = _summary(folder, bought.hear)
-        counts = tally.everything
-        ordered, states = tally.wanted or frozenset(), tally.states
-        first = bought.first(
-            {
-                attempt.prediction
-                for task in tally.in_flight()
-                if task in ordered and _is_paid(states[task])
-                for attempt in (*states[task].attempts[-1:], *states[task].strays)
-                if not attempt.saved
-            },
-            records,
-        )
+        counts, states = tally.everything, tally.states
+        first = bought.first(_uncollected(tally), records)
         doubtful = frozenset(
             task
             for task in (order.ids if counts["uncertain"] else ())
@@ -166,8 +156,18 @@ def _standing(folder: Path) -> report.Standing:
         )
 
 
-def _is_paid(state: TaskState) -> bool:
-    return state.status in _PAID
+def _uncollected(tally: Tally) -> set[str]:
+    """Predictions of what was ordered that are paid, and not collected."""
+    ordered = tally.wanted or frozenset()
+    paid = [
+        state
+        for task, state in tally.states.items()
+        if state.status in _PAID and task in ordered
+    ]
+    # Nearly all of them have one attempt alone, and there may be a million.
+    last = [one.attempts[-1] for one in paid]
+    older = [stray for one in paid if len(one.attempts) > 1 for stray in one.strays]
+    return {one.prediction for one in (*last, *older) if not one.saved}
 
 
 def _watched(folders: Sequence[Path], select: Sequence[str], *, listed: bool) -> int:

@@ -6,14 +6,13 @@ from typing import TextIO
 
 from batchgen.events import Event
 from batchgen.money import Micros
-from batchgen.progress.bars import Bars
 from batchgen.progress.lines import Lines
 from batchgen.progress.log import Log
 from batchgen.recorder import Observer
 from batchgen.report.lines import Narrator
 from batchgen.tally import Tally
 
-__all__ = ["Bars", "Lines", "Observers", "observers"]
+__all__ = ["Lines", "Observers", "observers"]
 
 
 def observers(  # noqa: PLR0913 - each is a fact of the terminal or of the run
@@ -46,6 +45,8 @@ def observers(  # noqa: PLR0913 - each is a fact of the terminal or of the run
     shown: Observer
     narrator = Narrator(run, cost)
     if is_tty and not quiet:
+        from batchgen.progress.bars import Bars  # noqa: PLC0415 - for terminals alone
+
         shown = Bars(stream, utf8=utf8, verbose=verbose, now=now)
     else:
         shown = Lines(

@@ -14,7 +14,6 @@ from collections.abc import (
     Sequence,
 )
 from decimal import Decimal
-from itertools import repeat
 from typing import NotRequired, Protocol, TypedDict
 
 from msgspec import Struct
@@ -153,7 +152,7 @@ def summarise(
 ) -> Summary:
     """Where a run stands, amounts exact."""
     ledger, ids = tally.ledger, order.ids
-    states = list(map(tally.states.get, ids, repeat(_NEW)))
+    states = tally.standing(ids)
     pairs = zip(ids, states, strict=True)
     lost = [task for task, one in pairs if one.status is Stand.FAILED]
     of_elements = tally.element_tasks
