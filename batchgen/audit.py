@@ -155,7 +155,7 @@ async def audit_whole(
     What was edited or restored may lack whole sessions, so their times are not asked.
     A model that is an empty word stands for all of them.
     """
-    now = _service_now(client)
+    now = client.clock.at_most()
     opened = [record.event for record in only(records, SessionOpened)]
     ahead = [one.clock_offset_ms for one in opened if isinstance(one, SessionOpened)]
     slack = timedelta(milliseconds=max(map(abs, ahead), default=0))
@@ -272,10 +272,4 @@ class Auditor:
             self._recorder.observer.notice(told(found))
 
     def _now(self) -> datetime:
-        return _service_now(self._client)
-
-
-def _service_now(client: Client) -> datetime:
-    now = when(client.clock.latest())
-    assert now is not None  # noqa: S101 - it is written by us
-    return now
+        return self._client.clock.at_most()

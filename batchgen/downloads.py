@@ -140,7 +140,8 @@ class _Transfer:
     def _follow(self, link: httpx.URL, *, resume: bool) -> tuple[httpx.URL, Served]:
         for _ in range(MOST_HOPS + 1):
             self._mind_stop()
-            headers = self._part.range_of(_bare(link)) if resume else {}
+            part = self._part
+            headers = part.range_of(_bare(link)) if resume and part.is_begun else {}
             answer = self._knock(link, headers)
             if answer.status not in _REDIRECTS:
                 return link, answer

@@ -137,10 +137,11 @@ class Fetcher:
 
     def _born(self, found: Prediction) -> float | None:
         """When it began, by the event loop's clock, if the service tells."""
-        created, now = when(found.created_at), when(self._client.clock.latest())
-        if created is None or now is None:
+        created = when(found.created_at)
+        if created is None:
             return None
-        return anyio.current_time() - max(0.0, (now - created).total_seconds())
+        age = (self._client.clock.at_most() - created).total_seconds()
+        return anyio.current_time() - max(0.0, age)
 
     def _is_gone(self, since: float, error: Unavailable) -> bool:
         """A 404 soon after the beginning is a copy of the service that lags behind."""

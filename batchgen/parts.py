@@ -152,6 +152,11 @@ class Part:
         return whole
 
     @property
+    def is_begun(self) -> bool:
+        """Whether some of its bytes are there that may be good."""
+        return bool(self._kept)
+
+    @property
     def is_whole(self) -> bool:
         """Whether every byte is there."""
         return bool(self._kept) and self._kept == self.note.total

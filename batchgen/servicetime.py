@@ -73,9 +73,13 @@ class ServiceClock:
     def _since_anchor(self) -> timedelta:
         return timedelta(seconds=self._awake() - self._anchored)
 
-    def latest(self) -> str:
+    def at_most(self) -> datetime:
         """The latest that it can show, by what the answers told."""
-        return iso(self._now() + timedelta(seconds=self.offset + self._slack))
+        return self._now() + timedelta(seconds=self.offset + self._slack)
+
+    def latest(self) -> str:
+        """The same as text."""
+        return iso(self.at_most())
 
     def earliest(self) -> datetime:
         """The earliest that it can show.

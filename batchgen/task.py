@@ -94,9 +94,13 @@ class Days(Struct, frozen=True):
         return self.planned.get(task, self.today)
 
 
+# Made once: `json.dumps` would make one for each task.
+_LINE = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def to_line(task: Task) -> str:
     """The same as `to_json`, in the letters of a file, without its line feed."""
-    return json.dumps(to_json(task), ensure_ascii=False)
+    return _LINE(to_json(task))
 
 
 def to_json(task: Task, models: Catalog | None = None) -> dict[str, Any]:

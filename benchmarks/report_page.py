@@ -89,9 +89,9 @@ def prepare(folder: Path, clips: int) -> None:
 def write(folder: Path) -> tuple[float, float]:
     """Milliseconds of CPU to read the run, and to write its page."""
     began = time.process_time()
-    document, tasks, tally = summary(folder)
+    whole = summary(folder)
     read = time.process_time()
-    book = results.book(folder, document, tasks, tally)
+    book = results.book(folder, *whole)
     results.publish_page(folder / results.PAGE, [book], datetime.now(UTC))
     return (read - began) * 1000, (time.process_time() - read) * 1000
 

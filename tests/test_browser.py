@@ -340,9 +340,9 @@ def test_without_scripts_there_is_a_table(chromium: Any, folder: Path) -> None:
 
 
 def test_without_posters_the_page_draws_its_own(chromium: Any, folder: Path) -> None:
-    document, tasks, tally = summary(folder)
-    whole = results.book(folder, document, tasks, tally)
-    bare = report.Book(whole.summary, tasks, whole.records, tally, whole.models)
+    document, tasks, tally, records = summary(folder)
+    whole = results.book(folder, document, tasks, tally, records)
+    bare = report.Book(whole.summary, tasks, records, tally, whole.models)
     place = folder / "bare.html"
     results.publish_page(place, [bare], datetime.now(UTC))
     with tab(chromium) as found:

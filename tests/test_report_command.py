@@ -75,7 +75,7 @@ def test_report_of_no_run_says_which_there_are(story: Story, run: Path) -> None:
 
 
 def test_a_look_inside_makes_a_picture_and_is_remembered(run: Path) -> None:
-    _, _, tally = summary(run)
+    _, _, tally, _ = summary(run)
     shutil.rmtree(run / "posters", ignore_errors=True)
     counted: list[int] = []
     files = list(results.saved(tally))
@@ -134,10 +134,10 @@ def test_a_machine_without_the_extra_has_a_page_without_pictures(
     monkeypatch.setitem(sys.modules, "av", None)
     assert not posters.available()
     shutil.rmtree(run / "posters", ignore_errors=True)
-    document, tasks, tally = summary(run)
+    whole = summary(run)
     results.publish_page(
         run / "report.html",
-        [results.book(run, document, tasks, tally)],
+        [results.book(run, *whole)],
         datetime(2026, 11, 22, tzinfo=UTC),
     )
     page = (run / "report.html").read_text(encoding="utf-8")
@@ -152,7 +152,7 @@ def test_a_real_spreadsheet_opens_the_sheet_as_it_was_meant(
     program = shutil.which("soffice") or shutil.which("libreoffice")
     if program is None:
         pytest.skip("no spreadsheet here: apt-get install libreoffice-calc-nogui")
-    _, tasks, tally = summary(run)
+    _, tasks, tally, _ = summary(run)
     texts = ["Größe 日本", "=1+1", "@SUM(A1)", "-5+5", "12.50"]
     sheet = Sheet(("a", "b", "c", "d", "e"), {one.id: texts for one in tasks})
     source = tmp_path / "results.csv"

@@ -150,11 +150,11 @@ async def key(
 
 def _newest(records: Sequence[Record], client: Client, account: Account) -> str | None:
     """The newest prediction that the service must still know."""
-    now = when(client.clock.latest())
+    now = client.clock.at_most()
     for record in reversed(records):
         if isinstance(record.event, AttemptAccepted):
             at = when(record.at)
             keeps = timedelta(seconds=account.profile.retention)
-            recent = bool(now and at and now - at < keeps)
+            recent = bool(at and now - at < keeps)
             return record.event.prediction if recent else None
     return None

@@ -14,6 +14,7 @@ from batchgen.cli import results, settings
 from batchgen.cli.exits import answer
 from batchgen.cli.status import folders_of, runs, summary
 from batchgen.errors import UsageError
+from batchgen.records import Record
 from batchgen.tally import Tally
 from batchgen.tasks import Task
 
@@ -23,6 +24,7 @@ class _Found(NamedTuple):
     document: reports.Summary
     tasks: list[Task]
     tally: Tally
+    records: Sequence[Record]
 
 
 def report(
@@ -82,8 +84,7 @@ def _folders(outputs: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _found(folder: Path) -> _Found:
-    document, tasks, tally = summary(folder)
-    return _Found(folder, document, tasks, tally)
+    return _Found(folder, *summary(folder))
 
 
 def _check_size(found: Sequence[_Found]) -> None:

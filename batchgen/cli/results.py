@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import click
 
-from batchgen import __version__, journal, posters, report
+from batchgen import __version__, posters, report
 from batchgen.cli.links import links_of
 from batchgen.errors import StoreError
 from batchgen.events import SavedFile
 from batchgen.manifest import Manifest
 from batchgen.models import catalog
 from batchgen.readers.csv import Table
+from batchgen.records import Record
 from batchgen.shards import Shard
 from batchgen.tally import Tally
 from batchgen.tasks import Task
@@ -49,6 +50,7 @@ def leave(
     folder: Path,
     tasks: Sequence[Task],
     tally: Tally,
+    records: Sequence[Record],
     ending: report.Ending,
     origin: Origin,
     *,
@@ -83,7 +85,7 @@ def leave(
             publish(folder / SUMMARY, report.to_json(document) + "\n")
     with spared():
         publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
-    found = book(folder, document, tasks, tally) if pages else None
+    found = book(folder, document, tasks, tally, records) if pages else None
     if found is None:
         return document, None
     first, more = found, True
@@ -116,7 +118,7 @@ def book(
     document: report.Summary,
     tasks: Sequence[Task],
     tally: Tally,
-    *,
+    records: Sequence[Record],
     base: str = "",
 ) -> report.Book:
     """A run as the page needs it, with what earlier looks into its clips showed."""
@@ -126,7 +128,7 @@ def book(
     return report.Book(
         document,
         tasks,
-        journal.read(folder, lambda _: None),
+        records,
         tally,
         catalog(),
         posters.remembered(folder),

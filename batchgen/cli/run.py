@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import anyio
 import click
 
-from batchgen import moves, report
+from batchgen import logbook, moves, report
 from batchgen.cli import (
     checks,
     engine,
@@ -64,6 +65,7 @@ from batchgen.progress import observers
 from batchgen.progress.log import Log
 from batchgen.readers import sources
 from batchgen.recorder import Recorder
+from batchgen.records import Record
 from batchgen.runner import Runner
 from batchgen.shards import Shard
 from batchgen.starts import continued, deadline_of
@@ -338,7 +340,11 @@ class _Run:
                 self._order.remember(self._tally, self._world.now())
             if runner.failure is None and not _in_a_hurry(runner):
                 await statement.leave(
-                    client, self._order.folder, self._tally, account.profile
+                    client,
+                    self._order.folder,
+                    self._tally,
+                    self._told,
+                    account.profile,
                 )
         for bug in map(settings.redaction().text, runner.bugs):
             click.echo(f"{bug}\nThis is a mistake in batchgen; please tell.", err=True)
@@ -412,6 +418,11 @@ class _Run:
             signal=stop.signal if stop else 0,
         )
 
+    @cached_property
+    def _told(self) -> Sequence[Record]:
+        """The journal when nothing more comes; the statement and the page read it."""
+        return logbook.read(self._order.folder, lambda _: None)
+
     def _report(self, ending: report.Ending) -> int:
         """Leave results in the folder and the summary on stdout."""
         tasks = list(self._order.tasks())
@@ -419,6 +430,7 @@ class _Run:
             self._order.folder,
             tasks,
             self._tally,
+            self._told,
             ending,
             results.Origin(
                 self._command(),

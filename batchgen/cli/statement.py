@@ -13,7 +13,6 @@ from typing import Any
 import anyio
 
 from batchgen import journal, terminal
-from batchgen.answers import when
 from batchgen.audit import spans
 from batchgen.cli import exits, results, settings
 from batchgen.cli.colour import say
@@ -102,11 +101,11 @@ async def gather(
     ]
     bills: dict[str, Bill] = {}
     strangers: dict[str, str] = {}
-    now = when(client.clock.latest())
+    now = client.clock.at_most()
     wide = timedelta(seconds=profile.accept_settle)
     models = {state.planned.model for state in tally.states.values() if state.planned}
     for model in sorted(models):
-        for since, until in spans(records, now) if now else ():
+        for since, until in spans(records, now):
             found = await client.billed(model, since - wide, until + wide)
             strangers |= dict.fromkeys(found, model)
             bills |= found
@@ -115,12 +114,18 @@ async def gather(
     return statement(tally, bills, strangers)
 
 
-async def leave(client: Client, folder: Path, tally: Tally, profile: Profile) -> None:
+async def leave(
+    client: Client,
+    folder: Path,
+    tally: Tally,
+    records: Sequence[Record],
+    profile: Profile,
+) -> None:
     """Write `statement.json` and `statement.csv`; a silent billing leaves none.
 
-    What cannot be written is told and left out. `tally` is that of the whole run.
+    What cannot be written is told and left out. `tally` and `records` are those of the
+    whole run.
     """
-    records = journal.read(folder, lambda _: None)
     rows: list[Row] | None = None
     with anyio.move_on_after(_PATIENCE), suppress(Unavailable):
         rows = await gather(client, tally, records, profile)

@@ -243,10 +243,12 @@ def _expiry(bought: str) -> str:
     return iso(datetime.fromisoformat(bought) + keeps)
 
 
-def summary(folder: Path) -> tuple[report.Summary, list[Task], Tally]:
-    """What a run's journal says, over the tasks that were last ordered."""
-    document, order, tally, _ = _summary(folder, whole=True)
-    return document, order.tasks, tally
+def summary(
+    folder: Path,
+) -> tuple[report.Summary, list[Task], Tally, Sequence[Record]]:
+    """What a run's journal says, over the tasks that were last ordered; the journal."""
+    document, order, tally, records = _summary(folder, whole=True)
+    return document, order.tasks, tally, records
 
 
 def _summary(
