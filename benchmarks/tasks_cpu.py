@@ -45,12 +45,17 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     for peer in ("wavespeed", "aiohttp"):
         if find_spec(peer) is None:
             raise Skipped(f"{peer} is not installed")
-    yield from _whole(50 if quick else 2_000, 1 if quick else 3)
-    yield from _resumed(50 if quick else 2_000, 1 if quick else 5)
+    # Nothing is removed before all is measured: some file systems make names slowly for
+    # minutes after that.
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _whole(Path(folder), 50 if quick else 2_000, 1 if quick else 3)
+        yield from _resumed(Path(folder), 50 if quick else 2_000, 1 if quick else 5)
 
 
-def _whole(tasks: int, rounds: int) -> Iterator[Figure]:
-    with stage(*INSTANT) as on:
+def _whole(folder: Path, tasks: int, rounds: int) -> Iterator[Figure]:
+    root = folder / "whole"
+    root.mkdir()
+    with stage(*INSTANT, root=root) as on:
         ours, package, script = _bought(on, "plain", tasks, rounds)
         what = f"CPU of a task, {tasks:,} of them"
         yield _figure(what, ours / tasks, 8, 5, "aiohttp script", script / tasks)
@@ -78,22 +83,20 @@ def _bought(on: Stage, name: str, tasks: int, rounds: int) -> list[float]:
     )
 
 
-def _resumed(tasks: int, rounds: int) -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder:
-        bought = Path(folder) / "bought"
-        bought.mkdir()
-        with stage(*SLOW, "--balance", "100000000", root=bought) as on:
-            _in_flight(on, "boats", tasks)
-        for tls in (False,) if nginx.missing() else (False, True):
-            turns = []
-            for turn in range(rounds):
-                # None of them is removed: file systems make names slowly after that.
-                copy = shutil.copytree(bought, Path(folder) / f"{tls}{turn}")
-                turns.append(_collected(copy, tls=tls))
-            ours, script = map(statistics.median, zip(*turns, strict=True))
-            way = " over TLS" if tls else ""
-            what = f"CPU of a task in flight{way}, {tasks:,} of them"
-            yield _figure(what, ours / tasks, 4, 2.5, "aiohttp script", script / tasks)
+def _resumed(folder: Path, tasks: int, rounds: int) -> Iterator[Figure]:
+    bought = folder / "bought"
+    bought.mkdir()
+    with stage(*SLOW, "--balance", "100000000", root=bought) as on:
+        _in_flight(on, "boats", tasks)
+    for tls in (False,) if nginx.missing() else (False, True):
+        turns = []
+        for turn in range(rounds):
+            copy = shutil.copytree(bought, folder / f"{tls}{turn}")
+            turns.append(_collected(copy, tls=tls))
+        ours, script = map(statistics.median, zip(*turns, strict=True))
+        way = " over TLS" if tls else ""
+        what = f"CPU of a task in flight{way}, {tasks:,} of them"
+        yield _figure(what, ours / tasks, 4, 2.5, "aiohttp script", script / tasks)
 
 
 def _collected(root: Path, *, tls: bool) -> tuple[float, float]:
