@@ -210,6 +210,22 @@ def test_a_life_goes_on_after_anything_unusual_as_it_does_one_by_one(cut: int) -
             assert all_of(found) == all_of(one_by_one(told))
 
 
+@pytest.mark.parametrize("between", unusual(TASKS[0], 1, 101), ids=lambda one: one.t)
+def test_money_moves_at_one_step_as_it_does_attempt_by_attempt(between: Event) -> None:
+    """Also where one attempt is of an earlier start, or its bill came early."""
+    older, newer = usual(TASKS[0], 1, 100), usual(TASKS[1], 1, 90)
+    rest = [event for step in zip(older[3:], newer[3:], strict=True) for event in step]
+    told = story([*older[:3], between, *newer[:3], *rest])
+    pages: list[Page] = []
+    data = journal(told)
+    scan(lambda length, offset: data[offset : offset + min(length, 200)], pages.extend)
+    for cut in range(len(pages)):
+        tally = Tally()
+        tally.hear(pages[:cut])
+        tally.hear(pages[cut:])
+        assert all_of(tally) == all_of(one_by_one(told))
+
+
 def refusal(fold: Callable[[], Tally]) -> str:
     try:
         fold()

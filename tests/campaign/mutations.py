@@ -20,6 +20,7 @@ CLIENT = "tests/test_client.py"
 ANSWERS = "tests/test_answers.py"
 LEDGER = "tests/test_ledger.py"
 LIVES = "tests/test_lives.py"
+LIVES = "tests/test_lives.py"
 STATE = "tests/test_state.py"
 PLAN = "tests/test_plan.py"
 RECORDS = "tests/test_records.py"
@@ -242,6 +243,20 @@ MUTATIONS = (
         "        return sum(self._totals.values())\n",
         "        return sum(self._totals.values()) - self.refundable\n",
         LEDGER,
+    ),
+    Mutation(
+        "many attempts move as if all were of this start",
+        "ledger.py",
+        "if len(entries) != len(tasks) or len(before) != 1:",
+        "if len(before) != 1:",
+        LIVES,
+    ),
+    Mutation(
+        "many attempts move as if out of one account",
+        "ledger.py",
+        "if len(entries) != len(tasks) or len(before) != 1:",
+        "if len(entries) != len(tasks):",
+        LIVES,
     ),
     Mutation(
         "one over the cap",
