@@ -19,7 +19,7 @@ _FORBIDDEN = pattern(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]+')
 _INVISIBLE = pattern(
     "[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_PLAIN = pattern(r"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)*")
+_PLAIN = pattern(r"[A-Za-z0-9_~]+(-[A-Za-z0-9_~]+)*")
 _WORDS = pattern(r"[a-z0-9]+")
 _RUNS = pattern(r"-{2,}| {2,}")
 _WINDOWS = pattern(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
@@ -81,6 +81,8 @@ def clash(name: str) -> str:
 
 def ascii_fold(text: str) -> str:
     """ASCII letters only: Zürich becomes Zurich."""
+    if text.isascii():
+        return text
     split = unicodedata.normalize("NFKD", text.translate(_FOLDS))
     return split.encode("ascii", "ignore").decode()
 
