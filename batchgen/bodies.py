@@ -7,6 +7,10 @@ LEAST_RATE = 10 << 10  # bytes a second, over
 RATE_WINDOW = 60.0  # seconds
 
 
+class TooSlow(Unavailable):
+    """Too little came for too long; nearly as little may be all that the line has."""
+
+
 class Speed:
     """Gives up on a body that comes too slowly, or not at all."""
 
@@ -15,7 +19,12 @@ class Speed:
         self._bytes = 0
 
     def note(self, count: int, now: float) -> None:
-        """So many bytes came by now; Unavailable if that is too few."""
+        """So many bytes came by now.
+
+        Raises:
+            TooSlow: that is too few.
+            Unavailable: nothing came for too long.
+        """
         self._bytes += count
         if count:
             self._heard = now
@@ -23,7 +32,7 @@ class Speed:
             raise Unavailable(f"no byte came for {SILENCE:.0f} s")
         if now - self._since >= RATE_WINDOW:
             if self._bytes < LEAST_RATE * (now - self._since):
-                raise Unavailable(f"less than {LEAST_RATE >> 10} KiB a second came")
+                raise TooSlow(f"less than {LEAST_RATE >> 10} KiB a second came")
             self._since, self._bytes = now, 0
 
 

@@ -47,19 +47,16 @@ class Stream(Protocol):
 class _Beneath:
     """A stream of httpcore's, where somebody has put another network beneath."""
 
-    def __init__(
-        self, stream: httpcore.AsyncNetworkStream, limits: Mapping[str, float]
-    ) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._limits = limits
 
     async def send(self, item: bytes, /) -> None:
         """All of these."""
-        await self._stream.write(item, self._limits["write"])
+        await self._stream.write(item)
 
     async def receive(self, max_bytes: int = READ, /) -> bytes:
         """What comes next; nothing at the end."""
-        return await self._stream.read(max_bytes, self._limits["read"])
+        return await self._stream.read(max_bytes)
 
     async def aclose(self) -> None:
         """Hang up."""
@@ -69,26 +66,33 @@ class _Beneath:
 class Channel:
     """To one origin, straight; whoever takes it has it alone.
 
-    Raises httpcore's errors for whatever comes in place of an answer. How long that
-    may take is for the caller to say.
+    Raises httpcore's errors for whatever comes in place of an answer. `silence` is how
+    many seconds may pass without a byte of it.
     """
 
-    def __init__(self, stream: Stream, plug: socket.socket | None = None) -> None:
+    def __init__(
+        self, stream: Stream, silence: float, plug: socket.socket | None = None
+    ) -> None:
         self._stream = stream
+        self._silence = silence
         self._socket = plug
         self._since = anyio.current_time()
         self._stays = True
 
     @classmethod
     async def open(
-        cls, host: str, port: int, context: ssl.SSLContext | None, patience: float
+        cls,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        limits: Mapping[str, float],
     ) -> Self:
         """Connect; over TLS if there is a context to judge the host's certificate by.
 
-        `patience` is in seconds.
+        `limits` are seconds, to `connect` and of a silent `read`.
         """
         try:
-            with anyio.fail_after(patience):
+            with anyio.fail_after(limits["connect"]):
                 stream: SocketStream | TLSStream
                 if context is None:
                     stream = await anyio.connect_tcp(host, port)
@@ -101,7 +105,7 @@ class Channel:
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
             raise httpcore.ConnectError(str(error)) from error
         plug = stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - not Django
-        return cls(stream, plug)
+        return cls(stream, limits["read"], plug)
 
     @classmethod
     async def upon(
@@ -112,15 +116,12 @@ class Channel:
         context: ssl.SSLContext | None,
         limits: Mapping[str, float],
     ) -> Self:
-        """Connect by way of another network.
-
-        `limits` are seconds for each `connect`, `write` and `read`.
-        """
+        """Connect by way of another network; see `open`."""
         patience = limits["connect"]
         stream = await network.connect_tcp(host, port, timeout=patience)
         if context is not None:
             stream = await stream.start_tls(context, host, timeout=patience)
-        return cls(_Beneath(stream, limits))
+        return cls(_Beneath(stream), limits["read"])
 
     @property
     def is_idle(self) -> bool:
@@ -141,31 +142,49 @@ class Channel:
         headers: Mapping[str, str],
         body: bytes,
         most: int,
+        within: float,
     ) -> Raw:
-        """Send a request; its whole answer.
+        """Send a request; its whole answer, in so many seconds.
 
         Raises:
             Unavailable: the answer has more bytes than `most`.
         """
         self._stays = False
+        until = anyio.current_time() + within
         answer = Incoming()
         try:
             said = request(method, target, headers, body)
         except ValueError as error:
             raise httpcore.LocalProtocolError(str(error)) from error
-        try:
-            await self._stream.send(said)
-            while not answer.is_whole:
-                answer.feed(await self._next())
-                if answer.size > most:
-                    raise Unavailable(f"an answer of over {most} bytes")
-        except Garbled as error:
-            raise httpcore.RemoteProtocolError(str(error)) from error
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise httpcore.ReadError(str(error.__cause__ or error)) from error
+        # One timer for both: until the next byte, and until the last.
+        first = until if body else self._next_by(until)
+        with anyio.CancelScope(deadline=first) as patience:
+            try:
+                await self._stream.send(said)
+                if body:
+                    patience.deadline = self._next_by(until)
+                while not answer.is_whole:
+                    answer.feed(await self._next())
+                    if answer.size > most:
+                        raise Unavailable(f"an answer of over {most} bytes")
+                    if not answer.is_whole:
+                        patience.deadline = self._next_by(until)
+            except Garbled as error:
+                raise httpcore.RemoteProtocolError(str(error)) from error
+            except (
+                anyio.BrokenResourceError,
+                anyio.ClosedResourceError,
+                anyio.EndOfStream,
+            ) as error:
+                raise httpcore.ReadError(str(error.__cause__ or error)) from error
+        if not answer.is_whole:
+            raise httpcore.ReadTimeout("no whole answer came in time")
         self._stays = answer.stays
         self._since = anyio.current_time()
         return Raw(answer.status, answer.headers, b"".join(answer.pieces))
+
+    def _next_by(self, until: float) -> float:
+        return min(until, anyio.current_time() + self._silence)
 
     async def _next(self) -> bytes:
         try:

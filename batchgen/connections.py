@@ -11,6 +11,7 @@ alone. What is kept for many readings is a `Channel`, unless a proxy is on the w
 
 import socket
 from collections.abc import AsyncIterable, Mapping
+from math import inf
 from typing import Any, Protocol
 
 import anyio
@@ -78,8 +79,24 @@ class _Stock:
         headers: Mapping[str, str],
         body: bytes,
         most: int,
+        within: float,
     ) -> Raw:
-        """Send a request; its whole answer."""
+        """Send a request; its whole answer, in so many seconds."""
+        raw = None
+        with anyio.move_on_after(within):
+            raw = await self._answer(method, target, headers, body, most)
+        if raw is None:
+            raise httpcore.ReadTimeout("no whole answer came in time")
+        return raw
+
+    async def _answer(
+        self,
+        method: str,
+        target: bytes,
+        headers: Mapping[str, str],
+        body: bytes,
+        most: int,
+    ) -> Raw:
         scheme, host, port = self._origin.scheme, self._origin.host, self._origin.port
         request = httpcore.Request(
             method,
@@ -109,8 +126,7 @@ class Line:
     Args:
         base_url: what each path is added to.
         headers: sent with each request.
-        limits: seconds for each `connect`, `write` and `read`; of a kept connection
-            only the first, for the whole of a reading has its own.
+        limits: seconds to `connect`, of a `write` and of a silent `read`.
         keep: whether a connection serves one request after the other; else each
             request has a fresh one. Nothing is ever sent twice.
         proxy: through which every connection goes; the environment's is never used.
@@ -156,6 +172,7 @@ class Line:
         kind: str = "application/json",
         *,
         most: int,
+        within: float = inf,
         trace: Trace | None = None,
     ) -> Raw:
         """Send a request, once; its whole answer.
@@ -166,6 +183,7 @@ class Line:
             body: may be empty.
             kind: the body's media type.
             most: bytes of an answer.
+            within: seconds from the connection to its last byte.
             trace: told how far it comes.
 
         Raises:
@@ -182,7 +200,7 @@ class Line:
         target = self._path + path.encode("ascii")
         held = await self._take(trace)
         try:
-            raw = await held.ask(method, target, headers, body, most)
+            raw = await held.ask(method, target, headers, body, most, within)
         except BaseException:
             await held.aclose()
             raise
@@ -204,8 +222,7 @@ class Line:
             sealed = self._trust if origin.scheme == b"https" else None
             host, port = origin.host.decode("ascii"), origin.port
             if self._network is None:
-                patience = self._limits["connect"]
-                return await Channel.open(host, port, sealed, patience)
+                return await Channel.open(host, port, sealed, self._limits)
             return await Channel.upon(self._network, host, port, sealed, self._limits)
         stock = self._stock.create_connection(origin)
         return _Stock(stock, origin, self._limits, trace)

@@ -8,6 +8,7 @@ from threading import Lock
 _WINDOW = 5.0  # of a comparison; shorter ones compare noise
 _FULL = 0.9  # of the lanes must have been in use, or the line was not put to the test
 _REST = 6  # windows between two tries that led nowhere
+_RELIEF = 60.0  # downloads that are too slow together are so once
 _HALF_LIFE = 600.0
 _ENOUGH = 60.0  # seconds of downloading before anybody speaks of a rate
 
@@ -51,6 +52,7 @@ class Lanes:
         self._before: tuple[int, float] | None = None  # a try's lanes and rate before
         self._step = 1
         self._rest = 0
+        self._relieved_at = float("-inf")
 
     def note(self, now: float, received: int, busy: int) -> None:
         """So many bytes came in all; from now on so many lanes are in use."""
@@ -66,6 +68,13 @@ class Lanes:
         elif self._before is not None:
             self.count, self._before = self._before[0], None
         self._since, self._start, self._used = now, received, 0.0
+
+    def relieve(self, now: float) -> None:
+        """A download came too slowly: half of them may be as much as the line bears."""
+        if now - self._relieved_at < _RELIEF:
+            return
+        self.count = max(self._fewest, self.count // 2)
+        self._relieved_at, self._before, self._rest = now, None, _REST
 
     def _judge(self, rate: float) -> None:
         if self._before is None:

@@ -20,6 +20,7 @@ from batchgen.events import KNOWN, Event, parse, pick_lines, read_lines
 from batchgen.records import FORMAT, TAIL, TAIL_FORM, Record, checksum, parsed, seal
 
 _PAGE = 1 << 18  # bytes
+_MUCH = 100_000  # objects that the collector would look through
 _STRETCH = 1 << 13  # events: clips take turns, and most of one's life stands in so many
 
 Source = Callable[[int, int], bytes]
@@ -285,8 +286,9 @@ def _tails(sums: list[int]) -> bytes:
 def undisturbed() -> Iterator[None]:
     """Without the collector: of what a journal makes nothing is garbage.
 
-    Nor does it look through all of that as soon as it is back: to freeze and unfreeze
-    is to count what there is among the old.
+    Nor does it look through all of that as soon as it is back, if that is much: to
+    freeze and unfreeze is to count what there is among the old. What somebody has
+    frozen thaws by that, so it is not done for little.
     """
     busy = gc.isenabled()
     gc.disable()
@@ -294,8 +296,9 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         if busy:
-            gc.freeze()
-            gc.unfreeze()
+            if gc.get_count()[0] > _MUCH:
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

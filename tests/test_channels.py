@@ -2,8 +2,9 @@
 
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import httpcore
@@ -23,8 +24,9 @@ LIMITS = {"connect": 5.0, "write": 5.0, "read": 5.0}
 
 
 @asynccontextmanager
-async def line(url: str) -> AsyncIterator[Line]:
-    found = Line(url, headers={"User-Agent": "test"}, limits=LIMITS, keep=True)
+async def line(url: str, *, read: float = 5.0) -> AsyncIterator[Line]:
+    limits = {**LIMITS, "read": read}
+    found = Line(url, headers={"User-Agent": "test"}, limits=limits, keep=True)
     yield found
     await found.aclose()
 
@@ -162,9 +164,29 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         peer.recv(1)  # until the other side gives up
 
     with Server(silent) as server:
-        async with client(server.url) as api:
-            with pytest.raises(Unavailable, match=r"no whole answer within 0\.1 s"):
-                await api.wire.ask("GET", "a", deadline=0.1)
+        async with client(server.url) as whole:
+            with pytest.raises(Unavailable, match="no whole answer came in time"):
+                await whole.wire.ask("GET", "a", deadline=0.1)
+        async with line(server.url, read=0.1) as api:
+            with pytest.raises(httpcore.ReadTimeout):
+                await api.ask("GET", "a", most=MOST, within=60)
+
+
+async def test_an_answer_that_drips_is_waited_for_but_not_for_ever() -> None:
+    def drips(peer: socket.socket, request: bytes) -> None:
+        del request
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        with suppress(OSError):
+            for _ in range(8):
+                time.sleep(0.1)
+                peer.sendall(b"x")
+
+    with Server(drips) as server:
+        async with line(server.url, read=0.4) as api:
+            found = await api.ask("GET", "a", most=MOST, within=60)
+            assert found.body == b"xxxxxxxx"
+            with pytest.raises(httpcore.ReadTimeout):
+                await api.ask("GET", "a", most=MOST, within=0.5)
 
 
 async def test_a_connection_that_breaks_says_how() -> None:

@@ -1,14 +1,18 @@
 """How many downloads at once, and whether what is paid comes in before it expires."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import pytest
 
 from batchgen.backlog import Backlog
-from batchgen.engines.here import MOST_AT_ONCE
+from batchgen.bodies import TooSlow
+from batchgen.engines.here import MOST_AT_ONCE, Here
+from batchgen.engines.lease import Lease
 from batchgen.flow import Lanes, Meter, Rate, endangered, takes
 from batchgen.plan import Download
+from batchgen.sockets import Question, Served
 from batchgen.task import Task
 from batchgen.world import Patience, World
 
@@ -74,6 +78,36 @@ def test_a_try_that_demand_did_not_last_for_is_taken_back() -> None:
     lanes.note(second - 4, second, 1)
     lanes.note(second + 1, second, 1)
     assert lanes.count == 16
+
+
+def test_lanes_that_are_too_slow_together_are_halved_once() -> None:
+    lanes = Lanes()
+    for moment in (60.0, 60.1, 61.0):
+        lanes.relieve(moment)
+    assert lanes.count == 8
+    for minute in range(2, 9):
+        lanes.relieve(60.0 * minute)
+    assert lanes.count == 2
+
+
+@pytest.mark.anyio
+async def test_downloads_that_come_too_slowly_take_turns(tmp_path: Path) -> None:
+    """Each gives up below a rate; on a slow line all would, for ever."""
+
+    class Slow:
+        def ask(self, question: Question) -> Served:
+            raise TooSlow(f"{question.name}: less than 10 KiB a second came")
+
+        def close(self) -> None:
+            pass
+
+    here = Here(Slow(), World())
+    link = ("http://127.0.0.1/a.mp4", "a.mp4")
+    lease = Lease("a" * 32, 1, "p1", str(tmp_path), (link,), loopback=True)
+    assert here.at_once == MOST_AT_ONCE
+    with pytest.raises(TooSlow):
+        await here.bring(lease)
+    assert here.at_once == MOST_AT_ONCE // 2
 
 
 def test_lanes_stay_within_their_bounds_whatever_comes() -> None:

@@ -50,7 +50,7 @@ def leave(
     folder: Path,
     tasks: Sequence[Task],
     tally: Tally,
-    records: Sequence[Record],
+    records: Callable[[], Sequence[Record]],
     ending: report.Ending,
     origin: Origin,
     *,
@@ -85,7 +85,7 @@ def leave(
             publish(folder / SUMMARY, report.to_json(document) + "\n")
     with spared():
         publish(folder / SHEET, report.results_csv(tasks, tally, origin.sheet))
-    found = book(folder, document, tasks, tally, records) if pages else None
+    found = book(folder, document, tasks, tally, records()) if pages else None
     if found is None:
         return document, None
     first, more = found, True

@@ -430,7 +430,7 @@ class _Run:
             self._order.folder,
             tasks,
             self._tally,
-            self._told,
+            lambda: self._told,
             ending,
             results.Origin(
                 self._command(),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import anyio
 
+from batchgen.bodies import TooSlow
 from batchgen.engines.lease import Brought, Lease
 from batchgen.engines.worker import Worker
 from batchgen.flow import Lanes, Meter
@@ -41,6 +42,9 @@ class Here:
             brought: Brought = await self._world.thread(
                 self._worker.bring, lease, limiter=self._threads
             )
+        except TooSlow:
+            self._lanes.relieve(anyio.current_time())
+            raise
         finally:
             self._note(-1)
         return brought
@@ -48,6 +52,9 @@ class Here:
     def _note(self, more: int) -> None:
         self._busy += more
         self._lanes.note(anyio.current_time(), self._meter.total, self._busy)
+        # Also those that are tried again keep to it.
+        if self._threads.total_tokens != self._lanes.count:
+            self._threads.total_tokens = self._lanes.count
 
     async def ready(self) -> None:
         """Come back at once: it is always there."""
