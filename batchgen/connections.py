@@ -82,21 +82,6 @@ class _Stock:
         within: float,
     ) -> Raw:
         """Send a request; its whole answer, in so many seconds."""
-        raw = None
-        with anyio.move_on_after(within):
-            raw = await self._answer(method, target, headers, body, most)
-        if raw is None:
-            raise httpcore.ReadTimeout("no whole answer came in time")
-        return raw
-
-    async def _answer(
-        self,
-        method: str,
-        target: bytes,
-        headers: Mapping[str, str],
-        body: bytes,
-        most: int,
-    ) -> Raw:
         scheme, host, port = self._origin.scheme, self._origin.host, self._origin.port
         request = httpcore.Request(
             method,
@@ -105,10 +90,14 @@ class _Stock:
             content=body,
             extensions=self._extensions,
         )
-        response = await self._http.handle_async_request(request)
-        stream = response.extensions["network_stream"]
-        whole = await _read(response, most)
-        await response.aclose()
+        whole = None
+        with anyio.move_on_after(within):
+            response = await self._http.handle_async_request(request)
+            stream = response.extensions["network_stream"]
+            whole = await _read(response, most)
+            await response.aclose()
+        if whole is None:
+            raise httpcore.ReadTimeout("no whole answer came in time")
         if self._socket is None and self.is_idle:
             self._socket = stream.get_extra_info("socket")  # costly: once for each
         self._since = anyio.current_time()

@@ -5,6 +5,9 @@ Pure: whoever uses these tells the time, in seconds of any clock that is not set
 
 from threading import Lock
 
+MOST_AT_ONCE = 16
+"""Downloads of one process."""
+_FEWEST = 2
 _WINDOW = 5.0  # of a comparison; shorter ones compare noise
 _FULL = 0.9  # of the lanes must have been in use, or the line was not put to the test
 _REST = 6  # windows between two tries that led nowhere
@@ -41,9 +44,8 @@ class Lanes:
         count: downloads that should be under way.
     """
 
-    def __init__(self, fewest: int = 2, most: int = 16) -> None:
-        self.count = most
-        self._fewest, self._most = fewest, most
+    def __init__(self) -> None:
+        self.count = MOST_AT_ONCE
         self._busy = 0  # lanes in use since the last note
         self._noted_at: float | None = None
         self._since = 0.0
@@ -73,7 +75,7 @@ class Lanes:
         """A download came too slowly: half of them may be as much as the line bears."""
         if now - self._relieved_at < _RELIEF:
             return
-        self.count = max(self._fewest, self.count // 2)
+        self.count = max(_FEWEST, self.count // 2)
         self._relieved_at, self._before, self._rest = now, None, _REST
 
     def _judge(self, rate: float) -> None:
@@ -92,7 +94,7 @@ class Lanes:
 
     def _try(self, rate: float) -> None:
         wanted = self.count + self._step
-        if not self._fewest <= wanted <= self._most:
+        if not _FEWEST <= wanted <= MOST_AT_ONCE:
             self._step, self._before, self._rest = -self._step, None, _REST
             return
         self._before, self.count = (self.count, rate), wanted

@@ -39,7 +39,7 @@ from anyio.to_thread import run_sync
 from batchgen.client import Client
 from batchgen.disk import Disk
 from batchgen.downloads import DownloadStopped, carrier, fetch
-from batchgen.engines.here import MOST_AT_ONCE
+from batchgen.flow import MOST_AT_ONCE
 from batchgen.pace import Pace
 from batchgen.parts import BLOCK
 from batchgen.sandbox.launch import process

@@ -8,9 +8,9 @@ import pytest
 
 from batchgen.backlog import Backlog
 from batchgen.bodies import TooSlow
-from batchgen.engines.here import MOST_AT_ONCE, Here
+from batchgen.engines.here import Here
 from batchgen.engines.lease import Lease
-from batchgen.flow import Lanes, Meter, Rate, endangered, takes
+from batchgen.flow import MOST_AT_ONCE, Lanes, Meter, Rate, endangered, takes
 from batchgen.plan import Download
 from batchgen.sockets import Question, Served
 from batchgen.task import Task

@@ -7,11 +7,9 @@ import anyio
 from batchgen.bodies import TooSlow
 from batchgen.engines.lease import Brought, Lease
 from batchgen.engines.worker import Worker
-from batchgen.flow import Lanes, Meter
+from batchgen.flow import MOST_AT_ONCE, Lanes, Meter
 from batchgen.sockets import Carrier
 from batchgen.world import World
-
-MOST_AT_ONCE = 16
 
 
 class Here:
@@ -21,7 +19,7 @@ class Here:
         self._worker = Worker(files, world)
         self._world = world
         self._threads = anyio.CapacityLimiter(MOST_AT_ONCE)
-        self._lanes = Lanes(most=MOST_AT_ONCE)
+        self._lanes = Lanes()
         self._meter = Meter()
         self._busy = 0
         self.hear(lambda _count: None)
