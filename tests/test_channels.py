@@ -4,6 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -187,6 +188,27 @@ async def test_an_answer_that_drips_is_waited_for_but_not_for_ever() -> None:
             assert found.body == b"xxxxxxxx"
             with pytest.raises(httpcore.ReadTimeout):
                 await api.ask("GET", "a", most=MOST, within=0.5)
+
+
+async def test_a_body_may_take_longer_to_send_than_silence_lasts() -> None:
+    """A picture of some megabytes, on a line of one megabit."""
+    body = b"x" * (32 << 20)
+
+    def reads_late() -> None:
+        peer, _ = ear.accept()
+        with peer:
+            time.sleep(0.6)
+            found = 0
+            while found < len(body) and (some := peer.recv(1 << 20)):
+                found += len(some)
+            peer.sendall(reply(200, b"{}"))
+
+    with socket.create_server(("127.0.0.1", 0)) as ear, ThreadPoolExecutor(1) as pool:
+        pool.submit(reads_late)
+        url = f"http://127.0.0.1:{ear.getsockname()[1]}"
+        async with line(url, read=0.4) as api:
+            found = await api.ask("POST", "a", body, most=MOST, within=60)
+    assert found.body == b"{}"
 
 
 async def test_a_connection_that_breaks_says_how() -> None:
